@@ -1,0 +1,198 @@
+package scheduler
+
+import (
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Kind says what made an [Exception].
+type Kind uint8
+
+const (
+	// Returned: Serve returned an error.
+	Returned Kind = iota
+	// Panicked: Serve or Factory panicked; Err is a *PanicError.
+	Panicked
+	// Exited: Serve called runtime.Goexit; Err is ErrGoexit.
+	Exited
+	// StartTimedOut: Ready was not said in time; Err wraps ErrStartTimeout
+	// and names what blocked.
+	StartTimedOut
+	// Deaf: the run did not end within its stop timeout and was abandoned;
+	// Err wraps ErrStopTimeout.
+	Deaf
+	// HandlerFailed: a handler of the failure before returned an error,
+	// panicked or timed out; Err names it. Handlers are not told of these.
+	HandlerFailed
+	// CurveFailed: the Backoff function panicked or called Goexit;
+	// DefaultBackoff was used.
+	CurveFailed
+)
+
+var kindNames = [...]string{"error", "panic", "goexit", "start timeout", "deaf", "handler", "backoff"}
+
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("Kind(%d)", uint8(k))
+}
+
+// MarshalText makes kinds readable in JSON.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// Exception is one failure of a service, as kept in its [Status] and given to
+// its handlers. It is a value and may be kept.
+type Exception struct {
+	At         time.Time // when it was noticed
+	Alias      string    // of the service
+	Path       string    // lineage, with the number of the worker in a pool
+	Generation uint64    // of the run, counted for each worker from 1
+	Kind       Kind
+	Err        error // never nil; see Kind
+	// End is NotEnded if the service is to be started again after Delay.
+	// It is also NotEnded for StartTimedOut and HandlerFailed, where what
+	// follows isn't decided yet.
+	End   End
+	Delay time.Duration
+
+	stack []uintptr
+}
+
+// maxFrames bounds the stack that is kept of a panic or a Goexit.
+const maxFrames = 32
+
+// Stack returns the innermost 32 calls at a panic or Goexit, the one that
+// caused it first, each as "function\n\tfile:line\n". It is empty for other
+// kinds. The text is made when asked for.
+func (e Exception) Stack() string {
+	var b strings.Builder
+	for f := range frames(e.stack) {
+		b.WriteString(f.Function)
+		b.WriteString("\n\t")
+		b.WriteString(f.File)
+		b.WriteByte(':')
+		b.WriteString(strconv.Itoa(f.Line))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// where returns the innermost call as function:line, or nothing.
+func (e Exception) where() string {
+	for f := range frames(e.stack) {
+		return f.Function + ":" + strconv.Itoa(f.Line)
+	}
+	return ""
+}
+
+// frames yields the calls of a captured stack without those of this package's
+// catch and of the runtime's panic machinery around the culprit.
+func frames(pcs []uintptr) func(yield func(runtime.Frame) bool) {
+	return func(yield func(runtime.Frame) bool) {
+		if len(pcs) == 0 {
+			return
+		}
+		inside := false
+		iter := runtime.CallersFrames(pcs)
+		for {
+			f, more := iter.Next()
+			switch {
+			case !inside:
+				inside = f.Function == "runtime.gopanic" || f.Function == "runtime.Goexit"
+			case strings.HasPrefix(f.Function, "runtime."):
+				// panicmem, sigpanic, panicIndex: how, not where.
+			case !yield(f):
+				return
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// PanicError is what a service or handler panicked with.
+type PanicError struct {
+	Value any // given to panic; a *runtime.PanicNilError for nil
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Unwrap returns the value if it is an error, else nil.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// outcome is how a call of foreign code ended.
+type outcome struct {
+	kind  Kind
+	err   error // nil: returned nil
+	stack []uintptr
+}
+
+// call runs foreign code and is the one place where its ways to end are told
+// apart. end is called exactly once, in the same goroutine, and last: after
+// it, a goroutine that called Goexit is gone.
+func call(f func() error, end func(outcome)) {
+	out := outcome{kind: Exited, err: ErrGoexit}
+	returned := false
+	defer func() {
+		if !returned {
+			if value := recover(); value != nil {
+				out.kind, out.err = Panicked, &PanicError{Value: value}
+			}
+			out.stack = callers()
+		}
+		end(out)
+	}()
+	err := f()
+	returned, out.kind, out.err = true, Returned, err
+}
+
+// callers captures the stack below a deferred function. The array lives in
+// this frame, which exists only while a failure is handled: an idle service's
+// stack stays small.
+//
+//go:noinline
+func callers() []uintptr {
+	var pcs [maxFrames + 4]uintptr
+	n := runtime.Callers(2, pcs[:])
+	return append([]uintptr(nil), pcs[:n]...)
+}
+
+// ring keeps the latest exceptions.
+type ring struct {
+	items []Exception
+	next  int // place of the oldest once items is full
+}
+
+func (r *ring) add(e Exception, limit int) {
+	if len(r.items) < limit {
+		r.items = append(r.items, e)
+		return
+	}
+	r.items[r.next] = e
+	r.next = (r.next + 1) % limit
+}
+
+// all returns a copy, oldest first.
+func (r *ring) all() []Exception {
+	if r == nil {
+		return nil
+	}
+	out := make([]Exception, 0, len(r.items))
+	out = append(out, r.items[r.next:]...)
+	return append(out, r.items[:r.next]...)
+}
+
+func (r *ring) latest() error {
+	if r == nil || len(r.items) == 0 {
+		return nil
+	}
+	return r.items[(r.next+len(r.items)-1)%len(r.items)].Err
+}

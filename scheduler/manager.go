@@ -1,0 +1,375 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// ServiceManager starts, watches, restarts and stops the services of one
+// [Scheduler]. Its methods may be called from any goroutine, also by the
+// services and handlers themselves ([Scheduler.Manager], or [ManagerOf] in a
+// run).
+//
+// One mutex owns all of its state, and every change is made by whoever causes
+// it: a run that ends, a timer, a caller. A change takes constant time (in the
+// number of services; those that a change lets start or stop are started or
+// stopped by it), waits for nothing and calls no foreign code. Rejected: a
+// goroutine with a mailbox, which costs two switches a restart, and whose
+// mailbox is unread once Serve has returned, when abandoned runs still end.
+type ServiceManager struct {
+	limits   limits
+	defaults *options
+	name     string
+	birth    time.Time    // a little before New, so that no offset is zero
+	own      *slog.Logger // as configured, possibly nil
+
+	mu        sync.Mutex
+	directory *Directory
+	session   *session // nil: Serve does not run
+	closing   bool     // the session was asked to end
+	root      string   // lineage of this scheduler
+	logger    *slog.Logger
+	log       eventLog
+	osChain   *chain
+	serial    uint64
+	busy      int          // workers with a live run
+	counts    [classes]int // entries in each class
+	allUp     chan struct{}
+	grace     time.Duration // of the longest chain
+	effects   []effect      // to be done when the lock is given up
+	zombies   map[*run]struct{}
+	// deafHandlers are calls that outlived their timeout.
+	deafHandlers map[*step]Unstopped
+}
+
+// effect is the end of a run's contexts, brought about outside the lock.
+type effect struct {
+	run   *run
+	cause error
+	work  bool // end the work context too
+}
+
+// unlock gives up the lock and does what was decided under it.
+func (m *ServiceManager) unlock() {
+	effects := m.effects
+	m.effects = nil
+	m.mu.Unlock()
+	for _, e := range effects {
+		e.run.cancel(e.cause)
+		if e.work {
+			e.run.endWork(e.cause)
+		}
+	}
+}
+
+// now is the time since the manager's birth. Offsets keep entries small and,
+// being monotonic, don't move with the wall clock.
+func (m *ServiceManager) now() time.Duration { return time.Since(m.birth) }
+
+func (m *ServiceManager) serving() bool { return m.session != nil && !m.closing }
+
+// ManagerOf returns the manager of the run that ctx belongs to, so that a
+// service can add and steer its siblings. It is false outside a run.
+func ManagerOf(ctx context.Context) (*ServiceManager, bool) {
+	r := runOf(ctx)
+	if r == nil {
+		return nil, false
+	}
+	return r.worker.entry.manager, true
+}
+
+// Add registers a service. While Serve runs it is started at once, as its
+// After and StartDelay allow; Add does not wait for that. It answers with a
+// *SpecError for a Spec that contradicts itself, for an alias that is taken
+// (ErrExists) and for an unknown dependency (ErrUnknown), and with
+// ErrNotServing while Serve is ending. Nothing is registered then.
+func (m *ServiceManager) Add(spec Spec) error {
+	if err := spec.validate(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.unlock()
+	if m.closing {
+		return fmt.Errorf("scheduler: add %q while stopping: %w", spec.Alias, ErrNotServing)
+	}
+	if m.directory.entries[spec.Alias] != nil {
+		return &SpecError{Alias: spec.Alias, Field: "Alias", Reason: "is registered already", Err: ErrExists}
+	}
+	for _, need := range spec.After {
+		if e := m.directory.entries[need]; e == nil || e.removed {
+			return &SpecError{
+				Alias: spec.Alias, Field: "After",
+				Reason: fmt.Sprintf("%q is not registered", need), Err: ErrUnknown,
+			}
+		}
+	}
+	m.add(&spec)
+	return nil
+}
+
+// add registers a valid spec.
+func (m *ServiceManager) add(spec *Spec) {
+	e := newEntry(m, spec)
+	m.serial++
+	e.serial = m.serial
+	for _, alias := range spec.After {
+		need := m.directory.entries[alias]
+		e.link().needs = append(e.links.needs, need)
+		need.link().dependants = append(need.links.dependants, e)
+		if need.down {
+			e.links.blockers++
+		}
+	}
+	if e.chain != nil {
+		m.grace = max(m.grace, e.chain.longest())
+	}
+	m.directory.entries[e.alias] = e
+	m.counts[e.class]++
+	m.classify(e)
+	m.refresh(e)
+}
+
+// find looks an alias up. The caller holds the lock.
+func (m *ServiceManager) find(verb, alias string) (*entry, error) {
+	if e := m.directory.entries[alias]; e != nil {
+		return e, nil
+	}
+	return nil, fmt.Errorf("%w: %s %q", ErrUnknown, verb, alias)
+}
+
+// Start starts a service that was stopped or has ended, and waits until it is
+// started, or, if it needs no more than one run, completed. What it failed at
+// before is forgotten by its backoff and retry limit. One that waits for its
+// backoff is started at once; one that is starting is only waited for.
+//
+// Errors: ErrUnknown; ErrNotServing; ErrRunning if it is started already;
+// ErrStopped if it, or what it comes After, is stopped on purpose; ErrAbandoned
+// if an abandoned run of it still runs (see Replace); ErrEnded with the
+// failure if it ended for good; *NotStartedError, which names what blocked,
+// when ctx ends first (the start goes on).
+func (m *ServiceManager) Start(ctx context.Context, alias string) error {
+	m.mu.Lock()
+	e, err := m.find("start", alias)
+	switch {
+	case err != nil:
+	case !m.serving():
+		err = fmt.Errorf("scheduler: start %q: %w", alias, ErrNotServing)
+	case e.removed:
+		err = fmt.Errorf("%w: %q is being removed", ErrUnknown, alias)
+	case e.state() == Started && !e.down:
+		err = fmt.Errorf("scheduler: start %q: %w", alias, ErrRunning)
+	case e.zombies() > 0:
+		err = fmt.Errorf("scheduler: start %q: %w", alias, ErrAbandoned)
+	default:
+		err = m.blockedOnPurpose("start", e)
+	}
+	if err != nil {
+		m.unlock()
+		return err
+	}
+	m.startLocked(e)
+	m.unlock()
+	return m.awaitUp(ctx, "start", e, 0)
+}
+
+// startLocked makes a service wanted, and gives its ended workers a fresh go.
+func (m *ServiceManager) startLocked(e *entry) {
+	e.want, e.halted = true, false
+	m.revive(e)
+	m.refresh(e)
+	if !e.down {
+		m.settle(e)
+	}
+	m.classify(e)
+}
+
+// blockedOnPurpose refuses to wait for a dependency that was stopped by hand:
+// it would be for ever.
+func (m *ServiceManager) blockedOnPurpose(verb string, e *entry) error {
+	for _, need := range e.needs() {
+		if !need.want || need.halted {
+			return fmt.Errorf("scheduler: %s %q: it comes after %q: %w", verb, e.alias, need.alias, ErrStopped)
+		}
+		if err := m.blockedOnPurpose(verb, need); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Stop stops a service and, before it, those that come After it, and waits
+// until they have stopped. The service stays stopped, with its record, until
+// Start or Restart; its dependants start again with it. Stopping a service
+// that is stopped, waits for its backoff or has not run takes no time. Before
+// Serve it keeps the service from being started.
+//
+// Errors: ErrUnknown; *UnstoppedError if a run was abandoned at its stop
+// timeout; the cause of ctx if it ends first (the stop goes on). A service
+// that stops itself, or what it comes After, is not waited for.
+func (m *ServiceManager) Stop(ctx context.Context, alias string) error {
+	m.mu.Lock()
+	e, err := m.find("stop", alias)
+	if err != nil {
+		m.unlock()
+		return err
+	}
+	e.want = false
+	m.refresh(e)
+	m.retire(e)
+	m.unlock()
+	return m.awaitRest(ctx, "stop", e)
+}
+
+// retire makes the workers of an unwanted service that merely waited Stopped.
+func (m *ServiceManager) retire(e *entry) {
+	for w := range e.workers() {
+		if w.state == Idle {
+			m.set(w, Stopped)
+		}
+	}
+	m.classify(e)
+}
+
+// Restart stops a service as Stop does and starts it as Start does, then its
+// dependants too. One that is stopped is started.
+//
+// Errors are those of Stop and of Start, without ErrRunning. After an
+// *UnstoppedError the service is started by itself as soon as the abandoned
+// run has ended. A service that restarts itself is not waited for.
+func (m *ServiceManager) Restart(ctx context.Context, alias string) error {
+	m.mu.Lock()
+	e, err := m.find("restart", alias)
+	switch {
+	case err != nil:
+	case !m.serving():
+		err = fmt.Errorf("scheduler: restart %q: %w", alias, ErrNotServing)
+	case e.removed:
+		err = fmt.Errorf("%w: %q is being removed", ErrUnknown, alias)
+	default:
+		err = m.blockedOnPurpose("restart", e)
+	}
+	if err != nil {
+		m.unlock()
+		return err
+	}
+	starts := e.starts
+	if e.down {
+		m.startLocked(e) // stopped, or on its way there: it starts afterwards
+	} else {
+		e.bounce = true
+		m.refresh(e)
+	}
+	m.unlock()
+	if m.waitsForItself(ctx, e) {
+		return nil
+	}
+	return m.awaitUp(ctx, "restart", e, starts+1)
+}
+
+// Replace starts a service whose abandoned run still runs, without waiting for
+// the end of that run. It is the one call that lets two generations exist at
+// once; the old one's contexts are over. It needs a Factory, so that they
+// don't share an instance. The old run stays in reports until it ends.
+//
+// Errors are those of Start, and a *SpecError without Factory.
+func (m *ServiceManager) Replace(ctx context.Context, alias string) error {
+	m.mu.Lock()
+	e, err := m.find("replace", alias)
+	if err != nil {
+		m.unlock()
+		return err
+	}
+	if e.factory == nil {
+		m.unlock()
+		return &SpecError{Alias: alias, Field: "Factory", Reason: "replacing a run that has not ended needs one"}
+	}
+	if m.serving() {
+		for w := range e.workers() {
+			if w.zombie() {
+				w.run = nil
+			}
+		}
+	}
+	m.unlock()
+	return m.Start(ctx, alias)
+}
+
+// Remove stops a service as Stop does and forgets it with its record.
+//
+// Errors: those of Stop, and ErrDependants, which changes nothing. After an
+// *UnstoppedError the alias stays taken, so that the abandoned run can't go
+// unnoticed; it is forgotten once that has ended. A service that removes itself
+// is not waited for.
+func (m *ServiceManager) Remove(ctx context.Context, alias string) error {
+	m.mu.Lock()
+	e, err := m.find("remove", alias)
+	if err == nil && len(e.dependants()) > 0 {
+		err = fmt.Errorf("scheduler: remove %q: %w: %q comes after it", alias, ErrDependants, e.dependants()[0].alias)
+	}
+	if err != nil {
+		m.unlock()
+		return err
+	}
+	e.want, e.removed = false, true
+	m.refresh(e)
+	m.retire(e)
+	m.forget(e)
+	m.unlock()
+	return m.awaitRest(ctx, "remove", e)
+}
+
+// forget takes an entry that Remove is done with out of the directory, once
+// nothing of it runs any more.
+func (m *ServiceManager) forget(e *entry) {
+	if !e.removed || e.gone || e.busy > 0 || e.zombies() > 0 {
+		return
+	}
+	e.gone = true
+	for _, need := range e.needs() {
+		i := slices.Index(need.links.dependants, e)
+		need.links.dependants = slices.Delete(need.links.dependants, i, i+1)
+	}
+	delete(m.directory.entries, e.alias)
+	m.counts[e.class]--
+	m.notify(e)
+}
+
+// Status returns a snapshot of one service, or ErrUnknown.
+func (m *ServiceManager) Status(alias string) (Status, error) {
+	m.mu.Lock()
+	defer m.unlock()
+	e, err := m.find("status of", alias)
+	if err != nil {
+		return Status{}, err
+	}
+	return e.status(m.now()), nil
+}
+
+// Services returns a snapshot of all services in the order of their addition.
+// It takes time in proportion to their number.
+func (m *ServiceManager) Services() []Status {
+	m.mu.Lock()
+	defer m.unlock()
+	now := m.now()
+	all := make([]Status, 0, len(m.directory.entries))
+	for _, e := range m.inOrder() {
+		all = append(all, e.status(now))
+	}
+	return all
+}
+
+// inOrder lists the entries in the order of their addition, which puts every
+// dependency before its dependants.
+func (m *ServiceManager) inOrder() []*entry {
+	all := make([]*entry, 0, len(m.directory.entries))
+	for _, e := range m.directory.entries {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b *entry) int { return cmp.Compare(a.serial, b.serial) })
+	return all
+}

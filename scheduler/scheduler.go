@@ -1,0 +1,139 @@
+package scheduler
+
+import (
+	"context"
+	"time"
+)
+
+// Scheduler schedules services, not polls: it starts them in the order of
+// their dependencies, watches them, starts them again when they fail, and stops
+// them. It is a Service itself, so that schedulers can be nested.
+//
+// Its methods may be called from any goroutine, at any time.
+type Scheduler struct{ manager *ServiceManager }
+
+// New makes a Scheduler with the services of the Config, and starts nothing.
+// Everything that is wrong with the Config or a Spec is a *SpecError: fields
+// out of range, aliases used twice (ErrExists), unknown dependencies
+// (ErrUnknown) and cycles among them.
+func New(c Config) (*Scheduler, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	order, err := sorted(c.Services)
+	if err != nil {
+		return nil, err
+	}
+	m := &ServiceManager{
+		name: c.Name, root: c.Name, own: c.Logger, logger: c.Logger, birth: time.Now().Add(-1),
+		limits: limits{
+			exceptions: c.Exceptions, handlerQueue: c.HandlerQueue, logQueue: c.LogQueue,
+			handlerTimeout: c.HandlerTimeout,
+		},
+		zombies: make(map[*run]struct{}), deafHandlers: make(map[*step]Unstopped),
+		log: eventLog{wakeup: make(chan struct{}, 1)},
+	}
+	if m.name == "" {
+		m.name, m.root = DefaultName, DefaultName
+	}
+	m.limits.defaults()
+	m.defaults = new((&Spec{}).options())
+	m.directory = &Directory{manager: m, entries: make(map[string]*entry, len(c.Services))}
+	if m.osChain = newChain("", m.limits.handlerTimeout, c.PreHook, c.Handlers, c.PostHook); m.osChain != nil {
+		m.grace = m.osChain.longest()
+	}
+	for _, i := range order {
+		m.add(&c.Services[i])
+	}
+	return &Scheduler{manager: m}, nil
+}
+
+// Serve starts the services and runs until ctx ends or a service with
+// ExitOnError fails. Then it stops everything, dependants first, each service
+// within its own stop timeout, waits for handlers and log within theirs, and
+// returns: nil after ctx has ended, or the error of the service that ended it;
+// joined with an *UnstoppedError if anything did not stop. No goroutine is left
+// beside those that the *UnstoppedError names.
+//
+// The contexts of the services carry ctx's values but end only as Serve stops
+// them; inside another scheduler they also end with the work of the run around
+// them. There, Serve says Ready when all of its services are started.
+//
+// Serve may be called again after it has returned: services start anew, save
+// those stopped by Stop. ErrServing if it runs already.
+func (s *Scheduler) Serve(ctx context.Context) error {
+	m := s.manager
+	if ctx.Err() != nil {
+		return nil
+	}
+	session, logged, err := m.open(ctx)
+	if err != nil {
+		return err
+	}
+	if session.parent != nil {
+		session.parent.worker.entry.manager.encloses(session.parent, m)
+	}
+	started := make(chan struct{})
+	waiting, stopWaiting := context.WithCancel(ctx)
+	go func() {
+		defer close(started)
+		if m.awaitAll(waiting) == nil {
+			Ready(ctx)
+		}
+	}()
+	select {
+	case <-ctx.Done():
+	case <-session.exit:
+	}
+	stopWaiting()
+	<-started
+	return m.close(session, logged)
+}
+
+// Add registers a service; see [ServiceManager.Add].
+func (s *Scheduler) Add(spec Spec) error { return s.manager.Add(spec) }
+
+// Start starts a service; see [ServiceManager.Start].
+func (s *Scheduler) Start(ctx context.Context, alias string) error {
+	return s.manager.Start(ctx, alias)
+}
+
+// Stop stops a service; see [ServiceManager.Stop].
+func (s *Scheduler) Stop(ctx context.Context, alias string) error { return s.manager.Stop(ctx, alias) }
+
+// Restart stops and starts a service; see [ServiceManager.Restart].
+func (s *Scheduler) Restart(ctx context.Context, alias string) error {
+	return s.manager.Restart(ctx, alias)
+}
+
+// Remove stops and forgets a service; see [ServiceManager.Remove].
+func (s *Scheduler) Remove(ctx context.Context, alias string) error {
+	return s.manager.Remove(ctx, alias)
+}
+
+// Status returns a snapshot of one service, or ErrUnknown.
+func (s *Scheduler) Status(alias string) (Status, error) { return s.manager.Status(alias) }
+
+// Services returns snapshots of all services; see [ServiceManager.Services].
+func (s *Scheduler) Services() []Status { return s.manager.Services() }
+
+// AwaitStarted waits for services to be started; see
+// [ServiceManager.AwaitStarted].
+func (s *Scheduler) AwaitStarted(ctx context.Context, aliases ...string) error {
+	return s.manager.AwaitStarted(ctx, aliases...)
+}
+
+// Unstopped lists what was abandoned and still runs, at any time.
+func (s *Scheduler) Unstopped() []Unstopped { return s.manager.unstoppedInside() }
+
+// Manager returns the scheduler's manager, which has all the life-cycle calls.
+func (s *Scheduler) Manager() *ServiceManager { return s.manager }
+
+// Directory returns the scheduler's directory.
+func (s *Scheduler) Directory() *Directory { return s.manager.directory }
+
+// String returns the lineage.
+func (s *Scheduler) String() string {
+	_, root := s.manager.logging()
+	return root
+}

@@ -1,0 +1,198 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// session is one call of Serve.
+type session struct {
+	base         context.Context // of the runs: never ends with Serve's
+	parent       *run            // the run that Serve is called in, or nil
+	handling     context.Context // of the handlers
+	stopHandling context.CancelCauseFunc
+	release      context.CancelFunc // of base, at the end
+	exit         chan struct{}      // closed when exitErr is set
+	exitPath     string             // of the service that ended the session by its failure
+	exitErr      error
+	wakeup       chan struct{} // capacity 1: something came to rest
+	chains       int           // goroutines of chains
+	deaf         bool          // chains are not started or continued any more
+}
+
+func (s *session) wake() {
+	if s == nil {
+		return
+	}
+	select {
+	case s.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+// open begins a session and starts what is wanted.
+func (m *ServiceManager) open(ctx context.Context) (*session, <-chan struct{}, error) {
+	parent := runOf(ctx)
+	if parent != nil && parent.detached {
+		parent = nil
+	}
+	s := &session{
+		base: context.WithoutCancel(ctx), parent: parent,
+		exit: make(chan struct{}), wakeup: make(chan struct{}, 1), release: func() {},
+	}
+	root, logger := m.name, m.own
+	if parent != nil {
+		outer := parent.worker.entry.manager
+		base, outerRoot := outer.logging()
+		// Of a known type, so that runs derived from it under the lock call no
+		// Value method of a context between.
+		s.base, s.release = context.WithCancel(Work(ctx))
+		root = parent.worker.path(outerRoot)
+		if logger == nil {
+			logger = base
+		}
+	}
+	s.handling, s.stopHandling = context.WithCancelCause(context.WithoutCancel(ctx))
+
+	m.mu.Lock()
+	defer m.unlock()
+	if m.session != nil {
+		s.release()
+		s.stopHandling(ErrNotServing)
+		return nil, nil, ErrServing
+	}
+	m.session, m.root, m.logger = s, root, logger
+	logged := make(chan struct{})
+	m.log.closed = false
+	if m.logger != nil && !m.log.writing {
+		m.log.writing = true
+		go m.write(logged)
+	} else {
+		close(logged)
+	}
+	all := m.inOrder()
+	for _, e := range all {
+		if e.want {
+			e.halted = false
+			m.revive(e)
+		}
+	}
+	for _, e := range all {
+		m.refresh(e)
+	}
+	m.notifyAll()
+	return s, logged, nil
+}
+
+// encloses notes that a scheduler is served in a run of this one.
+func (m *ServiceManager) encloses(r *run, inner *ServiceManager) {
+	m.mu.Lock()
+	defer m.unlock()
+	r.inner = inner
+}
+
+// close ends a session; see Serve.
+func (m *ServiceManager) close(s *session, logged <-chan struct{}) error {
+	m.mu.Lock()
+	m.closing = true
+	m.notifyAll()
+	for _, e := range m.inOrder() {
+		m.refresh(e)
+		m.notify(e)
+	}
+	m.unlock()
+	m.drain(s)
+
+	m.mu.Lock()
+	m.log.closed = true
+	m.unlock()
+	select {
+	case m.log.wakeup <- struct{}{}:
+	default:
+	}
+	stuck := false
+	timeout := time.NewTimer(m.limits.handlerTimeout)
+	defer timeout.Stop()
+	select {
+	case <-logged:
+	case <-timeout.C:
+		stuck = true
+	}
+
+	m.mu.Lock()
+	left := m.unstopped()
+	if stuck {
+		left = append(left, Unstopped{
+			Path: m.root + " log", State: Stopping,
+			Since: time.Now().Add(-m.limits.handlerTimeout), For: m.limits.handlerTimeout,
+		})
+	}
+	m.session, m.closing = nil, false
+	for _, e := range m.directory.entries {
+		m.notify(e)
+	}
+	m.unlock()
+	s.release()
+	var unstopped, failed error
+	if len(left) > 0 {
+		unstopped = &UnstoppedError{Services: left}
+	}
+	if s.exitErr != nil {
+		failed = fmt.Errorf("scheduler: %s ended the scheduler: %w", s.exitPath, s.exitErr)
+	}
+	if failed == nil || unstopped == nil {
+		return cmp.Or(failed, unstopped)
+	}
+	return errors.Join(failed, unstopped)
+}
+
+// drain waits until every run has ended or was abandoned, which takes at most
+// as long as the stop timeouts along the graph, and then for the handlers, at
+// most as long as one failure takes the slowest chain.
+func (m *ServiceManager) drain(s *session) {
+	defer s.stopHandling(ErrNotServing)
+	var grace <-chan time.Time
+	for {
+		m.mu.Lock()
+		busy, chains := m.busy, s.chains
+		m.unlock()
+		if busy == 0 && chains == 0 {
+			return
+		}
+		if busy == 0 && grace == nil {
+			timer := time.NewTimer(m.grace)
+			defer timer.Stop()
+			grace = timer.C
+		}
+		select {
+		case <-s.wakeup:
+		case <-grace:
+			m.mu.Lock()
+			s.deaf = true
+			m.unlock()
+			s.stopHandling(ErrNotServing)
+			grace = nil
+		}
+	}
+}
+
+// logging returns the logger, or nil, and the lineage of the scheduler.
+func (m *ServiceManager) logging() (*slog.Logger, string) {
+	m.mu.Lock()
+	defer m.unlock()
+	return m.logger, m.root
+}
+
+// runBase returns what contexts of the present session's runs derive from.
+func (m *ServiceManager) runBase() context.Context {
+	m.mu.Lock()
+	defer m.unlock()
+	if m.session == nil { // only abandoned runs are left, whose work is over
+		return context.Background()
+	}
+	return m.session.base
+}
