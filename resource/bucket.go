@@ -1,0 +1,344 @@
+package resource
+
+import "time"
+
+// Waits of a bucket that the origin does not name itself.
+const (
+	AfterReset     = time.Second      // added to every reset: an origin may still refuse at the very second (rule G-12)
+	LimitFallback  = time.Minute      // a limit without any instant: at least this, growing (rules G-13, S-429)
+	EdgeWait       = time.Minute      // the first wait of an EdgeError, then doubling (rule S-edge)
+	MaxLimitWait   = 24 * time.Hour   // the longest wait of our own making; the origin's own are not cut
+	MaxLimitJitter = 30 * time.Second // most that is added to a wait for a limit (rule S-backoff)
+
+	windowSlack = 2 * time.Second // resets this near belong to the same window: seconds and latency blur them
+	believed    = 3               // answers in a row that make us believe what contradicts what is known
+	farFuture   = 100 * 365 * 24 * time.Hour
+)
+
+// Bucket is a quota inside a scope, as far as answers have taught it: a plain
+// value. One registry in the process owns the living one under a lock; what
+// everybody else holds is a snapshot and advisory.
+//
+// A request passes it like this: Admit says Ready, Take counts it as in flight,
+// and exactly one of Settle (an answer came), Lose (it left, and none came) and
+// Release (it never left) ends it. From whatever state there is an instant, or
+// an answer in flight, after which Admit says Ready.
+//
+// The zero Bucket has never had an answer: it admits one request alone, which
+// finds out how things stand.
+type Bucket struct {
+	// Known says that an answer has told Limit, Remaining and Reset.
+	Known     bool
+	Limit     int64         // requests in a window
+	Remaining int64         // least that any answer of this window told
+	Reset     time.Time     // end of the window, on the clock of this process
+	window    time.Time     // Reset as the origin's clock has it: what tells windows apart
+	since     time.Time     // when this window was first heard of; zero: in a former run
+	lag       time.Duration // added to the reset, so that not everybody comes back at once
+	older     uint8         // answers in a row that told an older window, though asked for since
+
+	// Unsaid counts the requests of this window whose answers never told what
+	// they cost: they count as spent until the answer to a later request tells.
+	Unsaid   int64
+	unsaidAt time.Time // when the last of them ended
+
+	// Reserve is what the user keeps for other programs: requests that this
+	// bucket hands out in no window that it knows. The one request that asks
+	// after the reset is exempt, or nothing would ever be known again.
+	Reserve int64
+
+	// Park is the instant before which nothing may be sent, because of Why.
+	Park    time.Time
+	Why     Reason // the limit behind Park
+	Strikes uint8  // limits in a row; they make the fallback wait grow
+
+	Cap      int // how many requests may be in flight together; 0: no bound
+	InFlight int // requests taken and not ended
+
+	// Answered says that any answer has come. Until then, after a takeover,
+	// after a limit that named no instant, and after a reset, requests go one at
+	// a time.
+	Answered bool
+	// ProbeFrom is the instant before which not even the single request may go.
+	ProbeFrom time.Time
+	probeWhy  Reason
+	edges     uint8 // requests after the reset, in a row, that brought no word
+
+	// Slot is the first instant that the declared rate allows; zero: no rate.
+	Slot time.Time
+}
+
+// Snapshot is what deciding needs to know of the buckets of one resource. For a
+// resource whose bucket has no name, Quota is the zero value with Answered set.
+type Snapshot struct {
+	Scope Bucket // the scope as a whole
+	Quota Bucket // the named quota inside it
+}
+
+// Admit says whether the bucket lets one more request go at the instant now:
+// Ready, or Line with the first instant that can change that (zero when only
+// an answer in flight can).
+func (b *Bucket) Admit(now time.Time) (d Decision) {
+	b.admit(now, &d)
+	return d
+}
+
+// admit writes into d, which is zero, what Admit says. (Handed up by value
+// through three functions, the decision cost twice the time of making it.)
+func (b *Bucket) admit(now time.Time, d *Decision) {
+	if ahead(b.Park, now) {
+		d.wait(b.Park, b.Why)
+		return
+	}
+	if ahead(b.ProbeFrom, now) {
+		d.wait(b.ProbeFrom, b.probeWhy)
+		if b.probeWhy == ReasonEdge {
+			d.State = EdgeError
+		}
+		return
+	}
+	why, inForce, opens := ReasonDue, false, time.Time{}
+	if b.Known {
+		opens = b.opens()
+		inForce = now.Before(opens)
+	}
+	if !b.Answered || b.Known && !inForce {
+		why = ReasonProbe // nothing is known, or what was known has expired
+		if b.InFlight > 0 {
+			d.wait(time.Time{}, ReasonProbe)
+			return
+		}
+	}
+	left := b.left() - int64(b.InFlight)
+	switch {
+	case b.Cap > 0 && b.InFlight >= b.Cap:
+		d.wait(time.Time{}, ReasonConcurrency)
+	case inForce && left <= b.Reserve:
+		if b.InFlight > 0 && !b.exhausted() {
+			opens = time.Time{} // an answer in flight may still say that it was free
+		}
+		d.wait(opens, ReasonPrimary)
+		if left > 0 {
+			d.Why = ReasonReserve
+		}
+	case ahead(b.Slot, now):
+		d.wait(b.Slot, ReasonPace)
+	default:
+		d.Why = why
+	}
+}
+
+// wait makes d a wait in the line.
+func (d *Decision) wait(at time.Time, why Reason) {
+	d.Kind, d.State, d.At, d.Why = Line, WaitingForReset, at, why
+}
+
+// ahead reports whether t is still to come. Most of the instants of most buckets
+// are zero, which is cheaper to see than to compare.
+func ahead(t, now time.Time) bool { return t != time.Time{} && now.Before(t) }
+
+// left is what remains of the window, but for what is in flight.
+func (b *Bucket) left() int64 { return b.Remaining - b.Unsaid }
+
+// exhausted reports whether the window has nothing left, whatever the requests
+// in flight turn out to cost.
+func (b *Bucket) exhausted() bool { return b.left() <= b.Reserve }
+
+// inForce reports whether the window that is known may still be running.
+func (b *Bucket) inForce(now time.Time) bool { return b.Known && now.Before(b.opens()) }
+
+// opens is when the window that is known has certainly ended.
+func (b *Bucket) opens() time.Time { return b.Reset.Add(AfterReset + b.lag) }
+
+// Take counts a request as in flight. The caller has asked Admit under the same
+// lock.
+func (b *Bucket) Take() { b.InFlight++ }
+
+// Release takes a request back that certainly never left.
+func (b *Bucket) Release() { b.InFlight = max(0, b.InFlight-1) }
+
+// Lose ends a request whose answer never came: it may have been counted. sent
+// is when it left, now when it was given up.
+func (b *Bucket) Lose(sent, now time.Time) {
+	b.Release()
+	if b.askedAfter(sent) {
+		b.noWord(now, false)
+		return
+	}
+	b.unsaid(now)
+}
+
+// unsaid counts a request as spent that nobody knows the cost of. Only the
+// answer to a request that leaves later can tell: the origin may count this one
+// as late as now.
+func (b *Bucket) unsaid(now time.Time) {
+	if b.Known {
+		b.Unsaid++
+		if now.After(b.unsaidAt) {
+			b.unsaidAt = now
+		}
+	}
+}
+
+// Settle ends a request with what its answer taught: l as [Lesson.Split] deals
+// it out, sent when the request left, now when its answer was received. free
+// says that it cost no quota (a 304, rule G-5).
+func (b *Bucket) Settle(l *Lesson, sent, now time.Time, free bool) {
+	b.Release()
+	asked := b.askedAfter(sent)
+	current := !sent.Before(b.Park) // nothing leaves while parked: others left before the park was known
+	b.Answered = b.Answered || current
+	told := l.HasQuota && b.learnQuota(l, sent, now)
+	switch {
+	case told && (!asked || b.Reset.After(now) || !b.exhausted()):
+		b.edges, b.ProbeFrom = 0, time.Time{}
+	case asked:
+		b.noWord(now, !told && !l.Failure && !l.Cached && l.Kind == NoLimit)
+	default:
+		late := l.HasQuota && sent.Before(b.since) // it was counted in a window that is over
+		if !free && !l.Cached && !late {
+			b.unsaid(now)
+		}
+		if b.edges == 0 {
+			b.ProbeFrom = time.Time{}
+		}
+	}
+	b.learnLimit(l, now, current)
+}
+
+// askedAfter reports whether a request sent then asked what comes after the
+// window that is known.
+func (b *Bucket) askedAfter(sent time.Time) bool { return b.Known && !b.inForce(sent) }
+
+// noWord notes that a request after the reset brought no word of a new window.
+// Nothing is concluded from the first ones. An exhausted bucket is an edge case
+// and waits before it asks again; served without a word several times in a row,
+// the limit is no longer told, and forgotten.
+func (b *Bucket) noWord(now time.Time, served bool) {
+	b.edges = satInc(b.edges)
+	switch {
+	case served && b.edges >= believed:
+		b.Known, b.Unsaid, b.edges = false, 0, 0
+	case b.exhausted():
+		b.ProbeFrom, b.probeWhy = now.Add(grow(EdgeWait, b.edges-1, MaxLimitWait)), ReasonEdge
+	}
+}
+
+// learnQuota reconciles what is known with what an answer says (rules D-6, D-7):
+// the same window takes the minimum, a newer reset replaces, an older one is
+// ignored unless it comes with a rejection and nothing left. told says that the
+// answer spoke of the window that is now known.
+func (b *Bucket) learnQuota(l *Lesson, sent, now time.Time) (told bool) {
+	d := l.Window.Sub(b.window)
+	switch {
+	case !b.Known, d > windowSlack, d > 0 && b.askedAfter(sent):
+		b.adopt(l, now)
+	case d >= -windowSlack:
+		b.Limit = l.Limit
+		b.Remaining = max(0, min(b.Remaining, l.Remaining))
+		if l.Reset.After(b.Reset) {
+			b.Reset = within(l.Reset, now)
+		}
+		b.older = 0
+	case !b.learnOlder(l, sent, now):
+		return false
+	}
+	if sent.After(b.unsaidAt) {
+		b.Unsaid = 0
+	}
+	return true
+}
+
+// adopt takes over a window that was not known.
+func (b *Bucket) adopt(l *Lesson, now time.Time) {
+	b.Known, b.Limit, b.Remaining = true, l.Limit, max(0, l.Remaining)
+	b.Reset, b.window, b.since, b.older = within(l.Reset, now), l.Window, now, 0
+	b.lag = spread(b.Reset.Sub(now), l.Jitter)
+}
+
+// learnOlder hears of a window that ends before the known one. Mostly that is
+// an answer out of order. But an origin may also take back a window that it
+// told by mistake or by a wrong clock: when several in a row that were asked for
+// since say so, they are believed, since else the mistake would hold until its
+// reset.
+func (b *Bucket) learnOlder(l *Lesson, sent, now time.Time) (adopted bool) {
+	if l.Kind != NoLimit && l.Remaining == 0 {
+		b.park(now.Add(LimitFallback), now, ReasonPrimary)
+	}
+	if sent.Before(b.since) {
+		return false
+	}
+	if b.older = satInc(b.older); b.older < believed {
+		return false
+	}
+	b.adopt(l, now)
+	return true
+}
+
+// learnLimit parks the bucket when the answer was a rejection. Rejections of
+// requests that were in flight together are one incident and one strike, and an
+// answer from before the park, which is not current, forgives nothing.
+func (b *Bucket) learnLimit(l *Lesson, now time.Time, current bool) {
+	if l.Kind == NoLimit {
+		if current && !l.Failure && !l.Cached {
+			b.Strikes = 0
+		}
+		return
+	}
+	if current || b.Strikes == 0 {
+		b.Strikes = satInc(b.Strikes)
+	}
+	// An origin that says "now" and refuses again meets our own backoff.
+	until := now.Add(grow(time.Second, b.Strikes-1, MaxLimitWait))
+	switch {
+	case l.Fallback:
+		until = now.Add(grow(LimitFallback, b.Strikes-1, MaxLimitWait))
+		b.Answered = false // nobody said when it is over: one request alone finds out
+	case l.Until.After(until):
+		until = within(l.Until, now)
+	}
+	b.park(until.Add(spread(until.Sub(now), l.Jitter)), now, l.Kind.reason())
+}
+
+// park only ever lengthens: an old word cannot clear a newer deadline (rule D-8).
+func (b *Bucket) park(until, now time.Time, why Reason) {
+	if until.After(b.Park) {
+		b.Park, b.Why = within(until, now), why
+	}
+}
+
+// TakeOver forgets what only a living process can know, after a restart or from
+// another process: call it before the first Take. Requests of the former run
+// count as spent, and until the instant from one of them may still be on its
+// way; then one request alone finds out how things stand. Parks, resets, edge
+// cases and what remained stay.
+func (b *Bucket) TakeOver(from time.Time) {
+	if b.Known {
+		b.Unsaid += int64(b.InFlight)
+		if from.After(b.unsaidAt) {
+			b.unsaidAt = from
+		}
+	}
+	b.InFlight, b.Answered = 0, false
+	if from.After(b.ProbeFrom) {
+		b.ProbeFrom, b.probeWhy = from, ReasonSettling
+	}
+}
+
+// within is t, at most a century from now: what every encoding holds.
+func within(t, now time.Time) time.Time {
+	if last := now.Add(farFuture); t.After(last) {
+		return last
+	}
+	return t
+}
+
+// grow is base doubled n times, at most most. It cannot overflow.
+func grow(base time.Duration, n uint8, most time.Duration) time.Duration {
+	for ; n > 0 && base < most; n-- {
+		base *= 2
+	}
+	return min(base, most)
+}
+
+func satInc(n uint8) uint8 { return min(n, 254) + 1 }

@@ -1,0 +1,266 @@
+package resource
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"120", "1.5", "-1", "", "99999999999999999999", "1743500000", "Fri, 31 Dec 1999 23:59:59 GMT", "Sunday, 06-Nov-94 08:49:37 GMT"} {
+		f.Add(s, int64(0))
+	}
+	f.Fuzz(func(t *testing.T, value string, skew int64) {
+		server := at(time.Duration(skew))
+		until, odd, ok := RetryAfter(value, at(0), server)
+		if !ok {
+			require.True(t, until.IsZero() && odd == "")
+			return
+		}
+		wait := until.Sub(at(0))
+		require.True(t, wait >= 0 && wait <= farFuture, wait)
+		if seconds, err := strconv.ParseFloat(strings.Trim(value, " \t"), 64); err == nil && odd == "" {
+			require.GreaterOrEqual(t, wait.Seconds(), math.Min(seconds, farFuture.Seconds()))
+			require.LessOrEqual(t, wait.Seconds(), seconds+1)
+		}
+	})
+}
+
+func FuzzHTTPDate(f *testing.F) {
+	for _, s := range []string{"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Sunday, 06-Nov-94 08:49:37 PST", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		date, ok := HTTPDate(s)
+		if !ok {
+			require.True(t, date.IsZero())
+			return
+		}
+		require.Equal(t, time.UTC, date.Location())
+		again, ok := HTTPDate(date.Format(http.TimeFormat))
+		require.True(t, ok)
+		require.Equal(t, date.Truncate(time.Second), again)
+	})
+}
+
+func FuzzCacheControl(f *testing.F) {
+	for _, s := range []string{"max-age=60", "private, max-age=60, s-maxage=5", `a="b, max-age=3", max-age="4"`, "no-store", "max-age=99999999999999999999", `"`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		c := parseCacheControl([]string{line})
+		require.True(t, c.maxAge >= 0 && c.maxAge <= (1<<31)*time.Second)
+		require.True(t, c.hasMaxAge || c.maxAge == 0)
+		less := parseCacheControl([]string{"max-age=1", line, "no-store"})
+		require.True(t, less.hasMaxAge && less.noStore && less.maxAge <= time.Second, "more lines only restrict")
+	})
+}
+
+func FuzzAnswer(f *testing.F) {
+	add := func(status int, jitter float64, lines ...string) {
+		f.Add(status, int64(-100*time.Millisecond), int64(time.Second), jitter, true, strings.Join(lines, "\n"), "secondary rate limit")
+	}
+	reset := "X-Ratelimit-Reset: " + unix(1000*sec)
+	add(200, 0.5, "Etag: W/\"7a3f\"", "X-Poll-Interval: 60", "Cache-Control: private, max-age=60, s-maxage=60", "Date: "+httpDate(0))
+	add(304, 0.1, "Etag: \"x\"", "Expires: 0", "Age: 5", "Vary: *")
+	add(403, 0.9, "X-Ratelimit-Limit: 60", "X-Ratelimit-Remaining: 0", reset, "X-Ratelimit-Resource: core")
+	add(429, 0, "Retry-After: 99999999999999999999", "Retry-After: "+httpDate(sec))
+	add(301, 0, "Location: https://other.example.net/", "Retry-After: 5")
+	add(410, math.NaN())
+	add(401, math.Inf(1), "X-Github-Request-Id: 1")
+	add(0, -1)
+	f.Fuzz(func(t *testing.T, status int, sent, finished int64, jitter float64, conditional bool, lines, excerpt string) {
+		a := &Answer{
+			Origin: "https://api.example.com", Status: status, Header: http.Header{}, Excerpt: []byte(excerpt), Conditional: conditional,
+			Sent: at(time.Duration(sent)), Received: at(0), Finished: at(time.Duration(finished) % farFuture), Jitter: jitter, Target: excerpt, Permanent: excerpt,
+		}
+		for line := range strings.SplitSeq(lines, "\n") {
+			name, value, _ := strings.Cut(line, ":")
+			a.Header.Add(name, strings.TrimLeft(value, " "))
+		}
+		for _, d := range []Dialect{{}, Dialects()[0], Dialects()[1]} {
+			checkAnswer(t, &Parser{Dialect: d}, a)
+		}
+	})
+}
+
+// checkAnswer checks what holds for every answer, however odd.
+func checkAnswer(t *testing.T, p *Parser, a *Answer) {
+	r := newborn(t)
+	r.Interval, r.Validators = 7*sec, Validators{ETag: `"old"`}
+	l := p.Lesson(a)
+	res := p.Apply(r, a, &l)
+
+	if res.Outcome != Moved {
+		require.False(t, r.NotBefore.Before(a.at().Add(r.Effective())), "earlier than the interval")
+	}
+	if until, _, ok := retryAfter(a); ok {
+		require.False(t, r.NotBefore.Before(until), "earlier than Retry-After")
+	}
+	require.False(t, r.NotBefore.After(a.at().Add(farFuture)))
+	require.Equal(t, res.Publish, res.Outcome == Modified || res.Outcome == Retired)
+	require.Equal(t, res.Ended, r.State == Error || r.State == Gone)
+	require.True(t, fieldValue(r.Validators.ETag) && fieldValue(r.Validators.LastModified))
+	origin, err := Origin(r.Target())
+	require.NoError(t, err)
+	require.Equal(t, origin, r.Origin)
+	b, err := r.MarshalBinary()
+	require.NoError(t, err)
+	require.NoError(t, new(Resource).UnmarshalBinary(b))
+
+	require.Equal(t, l.Kind == NoLimit, l.Evidence == "")
+	if l.Kind != NoLimit && a.Status != 401 {
+		require.NotEqual(t, l.Fallback, !l.Until.IsZero(), "an instant or the fallback")
+	}
+	for _, named := range []bool{true, false} {
+		scope, inside := l.Split(named)
+		for _, lesson := range []*Lesson{&scope, &inside} {
+			bucket := known(50, at(1000*sec))
+			bucket.Take()
+			bucket.Settle(lesson, at(sec), at(2*sec), a.Status == 304)
+			require.GreaterOrEqual(t, bucket.Remaining, int64(0))
+			require.LessOrEqual(t, bucket.Remaining, max(50, lesson.Remaining))
+			if lesson.Kind != NoLimit {
+				require.False(t, bucket.Park.Before(at(3*sec)), "a rejection always parks")
+				require.False(t, bucket.Park.Before(within(lesson.Until, at(2*sec))), "and never for less than it says")
+			}
+			require.NoError(t, new(Bucket).UnmarshalBinary(bucket.AppendBinary(nil), at(0)))
+		}
+	}
+}
+
+func FuzzSpec(f *testing.F) {
+	const marker = "hunter2"
+	for _, s := range [][2]string{{"https://user:", "a.example/"}, {"https:/u:", "a.example"}, {"", "x"}, {"https://a.example/", "?q"}, {"HTTP://u:/", "[::1]:080/"}, {"https://a.example/%zz", "#"}} {
+		f.Add(s[0], s[1])
+	}
+	f.Fuzz(func(t *testing.T, before, after string) {
+		for _, uri := range []string{before + marker + "@" + after, before, after} {
+			r, err := New(Spec{URI: uri}, "")
+			if err != nil {
+				_, ok := errors.AsType[*FieldError](err)
+				require.True(t, ok)
+				if !strings.Contains(after, marker) && !strings.Contains(before, marker) {
+					require.NotContains(t, err.Error(), marker)
+				}
+				continue
+			}
+			again, err := Origin(r.Origin)
+			require.NoError(t, err)
+			require.Equal(t, r.Origin, again)
+			_, err = r.MarshalBinary()
+			require.NoError(t, err)
+			_, err = http.NewRequestWithContext(t.Context(), http.MethodGet, uri, nil)
+			require.NoError(t, err)
+		}
+	})
+}
+
+func FuzzUnmarshalBinary(f *testing.F) {
+	for _, r := range []Resource{{}, full()} {
+		b, err := r.MarshalBinary()
+		require.NoError(f, err)
+		f.Add(b)
+		f.Add(b[:len(b)/2])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var r Resource
+		if err := r.UnmarshalBinary(b); err != nil {
+			require.True(t, errors.Is(err, ErrEncoding) || errors.Is(err, ErrNewer))
+			require.Equal(t, Resource{}, r)
+			return
+		}
+		canonical, err := r.MarshalBinary()
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(canonical), MaxEncoded)
+		var again Resource
+		require.NoError(t, again.UnmarshalBinary(canonical))
+		require.Equal(t, r, again)
+		second, err := again.MarshalBinary()
+		require.NoError(t, err)
+		require.Equal(t, canonical, second)
+	})
+}
+
+func FuzzMarshalBinary(f *testing.F) {
+	f.Add("https://api.example.com/", "https://api.example.com", `W/"1"`, "cause", "core", int64(1e18), int64(time.Minute), uint64(7), uint32(9), uint8(3))
+	f.Add("", "x", "", "", "", int64(-1), int64(-1), uint64(0), uint32(0), uint8(255))
+	f.Fuzz(func(t *testing.T, uri, origin, etag, cause, bucket string, nano, wait int64, digest uint64, n uint32, small uint8) {
+		r := Resource{
+			Spec: Spec{URI: uri, Interval: time.Duration(wait), Priority: int8(small)}, Origin: origin, Bucket: bucket, Cause: cause,
+			State: State(small), Why: Reason(n), NotBefore: time.Unix(0, nano).UTC(), Digest: digest, Polls: n, Failures: uint16(n), Seen: small,
+			Validators: Validators{ETag: etag}, Moved: uri, Version: nano,
+		}
+		b, err := r.MarshalBinary()
+		if err != nil {
+			_, ok := errors.AsType[*FieldError](err)
+			require.True(t, ok)
+			return
+		}
+		var back Resource
+		require.NoError(t, back.UnmarshalBinary(b))
+		require.Equal(t, r, back)
+	})
+}
+
+func FuzzUnmarshalBucket(f *testing.F) {
+	b := known(10, at(1000*sec))
+	f.Add(b.AppendBinary(nil))
+	f.Add((&Bucket{}).AppendBinary(nil))
+	f.Add([]byte{2})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var b Bucket
+		if err := b.UnmarshalBinary(data, at(0)); err != nil {
+			require.True(t, errors.Is(err, ErrEncoding) || errors.Is(err, ErrNewer))
+			require.Equal(t, Bucket{}, b)
+			return
+		}
+		var again Bucket
+		require.NoError(t, again.UnmarshalBinary(b.AppendBinary(nil), at(0)))
+		require.Equal(t, b, again)
+		b.Take()
+		b.Settle(quota(1, at(sec)), at(0), at(0), false)
+		b.TakeOver(at(sec))
+		b.Admit(at(2 * sec))
+	})
+}
+
+func FuzzJSON(f *testing.F) {
+	for _, r := range []Resource{{}, full()} {
+		text, err := json.Marshal(r)
+		require.NoError(f, err)
+		f.Add(text)
+	}
+	f.Add([]byte(`{"uri":"x","interval":"1h","why_code":300}`))
+	f.Add([]byte(`{"requests":1,"per":"1s","wait":"1s","kind":"line"}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		stable[Resource](t, text)
+		stable[Spec](t, text)
+		stable[Profile](t, text)
+		stable[Limit](t, text)
+		stable[Explanation](t, text)
+	})
+}
+
+// stable checks that what was decoded is encoded and decoded to the same.
+func stable[T any](t *testing.T, text []byte) {
+	var v, again T
+	if json.Unmarshal(text, &v) != nil {
+		return
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		return // an instant beyond what RFC 3339 holds
+	}
+	require.NoError(t, json.Unmarshal(out, &again))
+	second, err := json.Marshal(again)
+	require.NoError(t, err)
+	require.Equal(t, string(out), string(second))
+}
