@@ -1,0 +1,129 @@
+package db
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestCellClasses(t *testing.T) {
+	last := 0
+	for n := 0; n <= cellMax; n++ {
+		class := classOf(n)
+		require.Less(t, class, classes, "class of %d bytes", n)
+		size := cellSize(class)
+		require.GreaterOrEqual(t, size, n, "cell for %d bytes", n)
+		if class > 0 {
+			require.Less(t, cellSize(class-1), max(n, cellMin+1), "%d bytes would fit a smaller cell", n)
+		}
+		if n > 64 {
+			require.Less(t, float64(size)/float64(n), 1.25, "waste at %d bytes", n)
+		}
+		require.GreaterOrEqual(t, class, last)
+		last = class
+	}
+	require.Equal(t, classes-1, last, "the largest class")
+	require.Equal(t, bigClass, classOf(cellMax+1))
+}
+
+// TestIndex compares the index with a map under random changes, with a hash
+// so bad that most records share their chain.
+func TestIndex(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
+	type content struct {
+		version int64
+		payload []byte
+		slot    uint32
+	}
+	x := newIndex()
+	model := make(map[string]content)
+	sizes := []int{0, 1, 15, 16, 17, 60, 300, 4000, cellMax, cellMax + 1, 40_000}
+	for range 20_000 {
+		id := fmt.Sprint("id", random.IntN(600))
+		if random.IntN(4) == 0 {
+			x.remove(id)
+			delete(model, id)
+			continue
+		}
+		payload := bytes.Repeat([]byte{byte(random.IntN(256))}, sizes[random.IntN(len(sizes)-random.IntN(4)*2)])
+		version := random.Int64N(1<<62) + 1
+		slot := x.put(id, version, payload)
+		if old, ok := model[id]; ok {
+			require.Equal(t, old.slot, slot, "a record keeps its slot")
+		}
+		model[id] = content{version, payload, slot}
+	}
+	require.Equal(t, len(model), x.n)
+	for id, want := range model {
+		slot, ok := x.find(id)
+		require.True(t, ok, id)
+		require.Equal(t, want.slot, slot, id)
+		gotID, version, payload := x.at(slot)
+		require.Equal(t, id, string(gotID))
+		require.Equal(t, want.version, version, id)
+		require.True(t, bytes.Equal(want.payload, payload), id)
+	}
+	n := 0
+	for slot := range x.slots() {
+		if _, version, _ := x.at(slot); version != 0 {
+			n++
+		}
+	}
+	require.Equal(t, len(model), n, "slots in use")
+	_, ok := x.find("never")
+	require.False(t, ok)
+	x.remove("never")
+	require.LessOrEqual(t, x.slots(), uint32(600), "slots are used again")
+}
+
+// TestIndexChains makes every id collide with every other.
+func TestIndexChains(t *testing.T) {
+	x := newIndex()
+	for i := range 40 {
+		x.put(fmt.Sprint("id", i), int64(i+1), nil)
+	}
+	// Rebuild the chains as if all had the same hash: one chain per bucket of
+	// the map is all that find, put and remove rely on.
+	chain := uint32(0)
+	x.heads = map[uint32]uint32{}
+	for slot := range x.slots() {
+		x.entries.at(slot).next = chain
+		chain = slot + 1
+	}
+	same := func(id string) { x.heads[x.hash(id)] = chain }
+	for i := range 40 {
+		same(fmt.Sprint("id", i))
+	}
+	for i := range 40 {
+		slot, ok := x.find(fmt.Sprint("id", i))
+		require.True(t, ok, i)
+		require.EqualValues(t, i, slot)
+	}
+	// The one in the middle leaves its neighbours in place.
+	x.remove("id20")
+	for i := range 40 {
+		_, ok := x.find(fmt.Sprint("id", i))
+		require.Equal(t, i != 20, ok, i)
+	}
+}
+
+func TestPages(t *testing.T) {
+	var p pages[int]
+	for i := range 3*pageSize + 5 {
+		p.push(i)
+	}
+	p.grow(4 * pageSize)
+	require.EqualValues(t, 4*pageSize, p.len())
+	for i := range uint32(4 * pageSize) {
+		want := int(i)
+		if i >= 3*pageSize+5 {
+			want = 0
+		}
+		require.Equal(t, want, *p.at(i))
+	}
+}
