@@ -1,0 +1,275 @@
+package firehosetest
+
+import (
+	"hash/maphash"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// exchange is one request with its answer. begin reads the request, answer
+// makes the header, render the body, and end tells the oracle what became of
+// it; a socket or a RoundTripper carries it in between.
+type exchange struct {
+	origin *Origin
+
+	where         string // scheme://host
+	method        string
+	path          string
+	query         url.Values
+	key           resourceKey
+	per           int
+	timeline      int // -1: none
+	authorization string
+	accept        string
+	tags          []string // If-None-Match
+	since         string   // If-Modified-Since
+	gzip          bool
+	agentless     bool
+
+	res       *resource // nil: there are too many
+	flight    *flight
+	step      Step
+	rejection rejection
+
+	lesson   *lesson
+	status   int
+	header   http.Header
+	values   []string // of header
+	page     page
+	segments segments
+	body     []byte
+	fill     int64 // further bytes after body
+	announce int64 // Content-Length; unannounced if not known
+	cut      bool  // the connection ends with the bytes, short of what was announced
+}
+
+const unannounced = int64(-1)
+
+// rejection says which limit in force rejects a request.
+type rejection int
+
+const (
+	accepted rejection = iota
+	byPrimary
+	bySecondary
+)
+
+// longestTarget bounds what is remembered of one resource.
+const longestTarget = 4096
+
+// read takes what matters from a request.
+func (o *Origin) read(r *http.Request, where string) *exchange {
+	x := &exchange{
+		origin:        o,
+		where:         where,
+		method:        r.Method,
+		path:          r.URL.EscapedPath(),
+		authorization: r.Header.Get("Authorization"),
+		accept:        r.Header.Get("Accept"),
+		since:         r.Header.Get("If-Modified-Since"),
+		gzip:          acceptsGzip(r.Header.Values("Accept-Encoding")),
+	}
+	if lines := r.Header["If-None-Match"]; len(lines) > 0 {
+		x.tags = splitTags(lines)
+		if len(x.tags) == 0 {
+			x.tags = []string{""}
+		}
+	}
+	x.key, x.query = keyOf(r.URL)
+	x.timeline = o.route(x.path)
+	x.per = 30
+	if n, err := strconv.Atoi(x.query.Get("per_page")); err == nil && n > 0 {
+		x.per = min(n, 100)
+	}
+	return x
+}
+
+// begin judges a request and chooses its answer.
+func (o *Origin) begin(r *http.Request, where string, sent time.Time, remote bool) *exchange {
+	x := o.read(r, where)
+	x.agentless = agentless(r, remote)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.now()
+	if len(x.key.target) <= longestTarget {
+		x.res = o.find(where, x.authorization, x.key, o.bucketName(x.timeline))
+	}
+	if x.res == nil {
+		o.counts.Requests++
+		o.counts.Unjudged++
+		return x
+	}
+	o.openWindow(x.res.bucket, x.authorization != "", now)
+	x.flight = o.arrive(x.res, request{
+		sent:       o.at(sent),
+		remote:     remote,
+		authorized: x.authorization != "",
+		validator:  x.validator(),
+		vary:       maphash.String(o.seed, x.accept),
+		exhausted:  x.res.bucket.truth.remaining == 0,
+	}, now)
+	o.choose(x, now)
+	return x
+}
+
+func (o *Origin) bucketName(timeline int) string {
+	if n := max(timeline, 0) % o.cfg.Buckets; timeline < o.cfg.Timelines && n > 0 {
+		return "bucket-" + strconv.Itoa(n)
+	}
+	return "core"
+}
+
+// validator judges If-None-Match, and remembers the variant of the request.
+func (x *exchange) validator() validator {
+	m := &x.res.tags
+	if m.variant == nil || m.accept != x.accept {
+		*m = tagMemory{via: m.via, accept: x.accept, variant: newVariant(x.origin.cfg.Seed, x.authorization, x.accept, x.key)}
+	}
+	if x.tags == nil {
+		return noValidator
+	}
+	for _, tag := range x.tags {
+		if tag != "" && tag == m.tag || m.variant.handedOut(tag) || m.via != nil && m.via.handedOut(tag) {
+			continue
+		}
+		if from := x.origin.hopTo(x.res); from == nil || from.tags.variant == nil || !from.tags.variant.handedOut(tag) {
+			return foreign
+		}
+	}
+	return handedOut
+}
+
+// choose decides how to answer. Limits in force come before scripts, scripts
+// before faults, faults before new secondary limits.
+func (o *Origin) choose(x *exchange, now instant) {
+	b := x.res.bucket
+	switch {
+	case slices.ContainsFunc(o.outages, func(out outage) bool { return out.from <= now && now < out.to }):
+		x.step = Step{Kind: Reset}
+		return
+	case x.agentless:
+		x.step = Step{Kind: Status, Status: http.StatusForbidden}
+		return
+	case b.scope.secondary.until > now:
+		x.rejection = bySecondary
+		return
+	case b.truth.remaining == 0:
+		x.rejection = byPrimary
+		return
+	default:
+		x.step = o.next(x)
+	}
+	if x.step.Kind != Reset { // it never got an answer that could say so
+		b.charge(x.flight)
+	}
+}
+
+// next takes a step from the script, or draws a fault.
+func (o *Origin) next(x *exchange) Step {
+	at := x.path
+	if x.key.page > 1 {
+		at += "?page=" + strconv.Itoa(x.key.page)
+	}
+	if script := o.scripts[at]; len(script) > 0 {
+		step := script[0]
+		if script[0].Times--; script[0].Times <= 0 {
+			o.scripts[at] = script[1:]
+		}
+		if len(o.scripts[at]) == 0 {
+			delete(o.scripts, at)
+		}
+		return step
+	}
+	h := mix(x.res.tags.variant.hash() ^ x.res.requests*0x9e3779b97f4a7c15)
+	draw := fraction(h)
+	for _, f := range o.cfg.Faults {
+		if draw -= f.Probability; draw < 0 {
+			return f.Step
+		}
+	}
+	crowded := o.cfg.SecondaryConcurrency > 0 && x.res.scope.inFlight > o.cfg.SecondaryConcurrency
+	if crowded || o.secondary > 0 && fraction(mix(h)) < o.secondary {
+		return Step{Kind: Secondary, Form: o.cfg.SecondaryForm}
+	}
+	return Step{}
+}
+
+// delay is how long to wait before the header.
+func (x *exchange) delay() time.Duration {
+	if x.step.Kind == Slow && x.step.Delay == 0 {
+		return 10 * time.Second
+	}
+	return x.step.Delay
+}
+
+// resets reports whether the connection ends without an answer.
+func (x *exchange) resets() bool { return x.step.Kind == Reset && x.rejection == accepted }
+
+// end tells the oracle what became of the answer. The first call counts.
+func (x *exchange) end(fate fate) {
+	if x.flight == nil {
+		return
+	}
+	o := x.origin
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if x.flight.over {
+		return
+	}
+	alive := x.flight.died == 0
+	if x.lesson == nil {
+		x.res.bucket.refund(x.flight)
+	}
+	if fate == cutByClient && (x.step.Kind == Truncate || x.step.Kind == Endless || x.step.Kind == Huge) {
+		fate = cutByOrigin // it had no choice
+	}
+	if fate == partial {
+		fate, x.lesson.partial = complete, true
+	}
+	o.finish(x.flight, x.lesson, fate, o.now())
+	if alive && fate == complete && !x.lesson.partial && x.status == http.StatusOK && x.key.page == 1 && x.page.size > 0 {
+		s := o.timeline(x.timeline).serving()
+		for i := x.page.size - 1; i >= 0; i-- {
+			if s.show(x.page.event(i)) {
+				o.counts.Items++
+			}
+		}
+	}
+}
+
+// revoke takes back that an answer was completed.
+func (x *exchange) revoke() {
+	if x.flight == nil {
+		return
+	}
+	x.origin.mu.Lock()
+	defer x.origin.mu.Unlock()
+	x.origin.oracle.revoke(x.flight)
+}
+
+func acceptsGzip(lines []string) bool {
+	for _, line := range lines {
+		for part := range strings.SplitSeq(line, ",") {
+			name, q, _ := strings.Cut(strings.TrimSpace(part), ";")
+			if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+				q = strings.ReplaceAll(strings.ToLower(q), " ", "")
+				return strings.TrimRight(strings.TrimPrefix(q, "q="), ".0") != "" || q == ""
+			}
+		}
+	}
+	return false
+}
+
+// agentless reports whether a request carries no User-Agent. Over a
+// RoundTripper one that says nothing of it counts as that of net/http, whose
+// transport would add its own.
+func agentless(r *http.Request, remote bool) bool {
+	if _, said := r.Header["User-Agent"]; !said && !remote {
+		return false
+	}
+	return r.UserAgent() == ""
+}
