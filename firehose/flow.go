@@ -1,0 +1,406 @@
+package firehose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cannedos/cannedos/db"
+	"github.com/cannedos/cannedos/queue"
+	"github.com/cannedos/cannedos/resource"
+	"github.com/cannedos/cannedos/scheduler"
+)
+
+// Names of the queues. Between them stand the tiers of the TimingSorter and a
+// line for each bucket that has waiters.
+const (
+	QueueAnalyze       = "analyze"
+	QueueRequests      = "requests"
+	QueuePublish       = "publish"
+	QueueAnalyzeError  = "analyze-error"
+	QueueRequestsError = "requests-error"
+	QueuePublishError  = "publish-error"
+
+	linePrefix = "line/"
+)
+
+// ErrorQueues returns the names of the queues that hold what can't go on.
+func ErrorQueues() []string {
+	return []string{QueueAnalyzeError, QueueRequestsError, QueuePublishError}
+}
+
+// batch is how many messages a service takes at once.
+const batch = 64
+
+// flow is what the services of one OS share.
+type flow struct {
+	cfg     Config
+	owner   resource.Owner
+	queue   queue.Queue
+	sorter  *queue.TimingSorter[string]
+	buckets *buckets
+	wishes  *wishes
+	stats   *stats
+	credits *credits
+	jitter  *jitter
+	gate    lines
+	http    *reserving
+	log     *slog.Logger
+}
+
+// profile returns the profile of a resource. A name that is not configured in
+// this process gives an error: to guess could send the wrong credential.
+func (f *flow) profile(name string) (*resource.Profile, error) {
+	p, ok := f.cfg.Profiles[name]
+	if !ok {
+		return nil, fmt.Errorf("firehose: profile %q is not configured", name)
+	}
+	return &p, nil
+}
+
+// credential names the credential for requests to an origin.
+func (f *flow) credential(p *resource.Profile, origin string) string {
+	if p.Credential != "" {
+		return p.Credential
+	}
+	if f.cfg.Tokens == nil {
+		return ""
+	}
+	return f.cfg.Tokens.Credential(origin)
+}
+
+// newResource makes the resource that a Spec asks for.
+func (f *flow) newResource(spec resource.Spec) (resource.Resource, error) {
+	if err := spec.Validate(); err != nil {
+		return resource.Resource{}, err
+	}
+	p, err := f.profile(spec.Profile)
+	if err != nil {
+		return resource.Resource{}, &FieldError{Field: "Profile", Value: strconv.Quote(spec.Profile), Want: "the name of one of Profiles"}
+	}
+	origin, err := resource.Origin(spec.URI)
+	if err != nil {
+		return resource.Resource{}, err
+	}
+	return resource.New(spec, f.credential(p, origin))
+}
+
+// home sets the scope of r to that of its target: its URI, or for one request
+// where a redirect has led.
+func (f *flow) home(r *resource.Resource) error {
+	p, err := f.profile(r.Profile)
+	if err != nil {
+		return err
+	}
+	origin, err := resource.Origin(r.Target())
+	if err != nil {
+		return err
+	}
+	own, err := resource.Origin(r.URI)
+	if err != nil {
+		return err
+	}
+	credential := f.credential(p, origin)
+	if p.Credential != "" && origin != own {
+		credential = "" // a profile's credential is for its own origin: never carried across a redirect
+		if f.cfg.Tokens != nil {
+			credential = f.cfg.Tokens.Credential(origin)
+		}
+	}
+	if origin != r.Origin || credential != r.Credential {
+		r.Origin, r.Credential, r.Bucket = origin, credential, ""
+	}
+	return nil
+}
+
+// mayMove reports whether a confirmed permanent redirect may be stored. One that
+// leads to another origin may not where the profile names a credential, which
+// would then go there; it is followed at each poll instead, without.
+func (f *flow) mayMove(from, to *resource.Resource) bool {
+	p, err := f.profile(to.Profile)
+	if err != nil {
+		return false
+	}
+	a, err1 := resource.Origin(from.URI)
+	b, err2 := resource.Origin(to.URI)
+	return err1 == nil && err2 == nil && (a == b || p.Credential == "")
+}
+
+// place decides where the resource of d goes next, and in what state. It is
+// the one decision of the flow: the Analyzer, the Freezers, the Gate, the
+// Requestor and the Publisher all end here. No message means that the user has
+// removed the resource.
+//
+// fromLine says that the resource is the head of its line; then it is not made
+// to join a line again.
+func (f *flow) place(d *queue.Delivery, r resource.Resource, now time.Time, fromLine bool) (placement, bool) {
+	p := placement{Message: d.To(QueueAnalyzeError, time.Time{})}
+	m := &p.Message
+	m.Attempts = 0
+	wish := f.wishes.of(r.ID)
+	switch {
+	case wish.removed:
+		return p, false
+	case wish.paused:
+		r.State, r.Why = resource.Paused, resource.ReasonPaused
+	case r.State == resource.Paused:
+		r.State, r.Why = resource.Idle, resource.ReasonNone
+	}
+	if wish.interval > 0 {
+		r.Interval = wish.interval
+	}
+	profile, err := f.profile(r.Profile)
+	if err != nil {
+		r.State, r.Why, r.Cause = resource.Error, resource.ReasonToken, err.Error()
+		m.Resource, m.Cause = r, err.Error()
+		return p, true
+	}
+	s := f.buckets.scope(r.Scope(), profile)
+	decision := s.ticket(&r, now, fromLine)
+	switch decision.Kind {
+	case resource.Ready:
+		m.Queue, m.Due = QueueRequests, r.NotBefore
+		switch {
+		case fromLine:
+			m.Due = now
+		case r.NotBefore.IsZero(): // its turn counts from its admission, however often it is placed
+			m.Due = d.Due
+		}
+		r.Claim(f.owner, now, now.Add(f.cfg.RequestTimeout+claimSlack))
+	case resource.At:
+		r.State, r.Why = decision.State, decision.Why
+		m.Queue, m.Due = f.sorter.Sort(decision.At.Sub(now)), decision.At
+	case resource.Line:
+		r.State, r.Why = decision.State, decision.Why
+		m.Queue = d.Queue
+		if !fromLine {
+			m.Queue = f.gate.join(s, r.Bucket)
+		}
+	default:
+		r.State, r.Why = decision.State, decision.Why
+		m.Cause = cmpOr(r.Cause, decision.Why.String())
+	}
+	m.Resource = r
+	p.decision = decision
+	return p, true
+}
+
+// placement is a message with the decision behind its place.
+type placement struct {
+	queue.Message
+	decision resource.Decision
+}
+
+// claimSlack is the time between a claim and its request for which a claim
+// allows, beside the request's own timeout.
+const claimSlack = time.Second
+
+func cmpOr(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// bury moves a resource that can't go on to an error queue.
+func (f *flow) bury(d *queue.Delivery, r resource.Resource, name, cause string) queue.Message {
+	if len(cause) > resource.MaxCause { // of a sink, which may say as much as it likes
+		cause = strings.ToValidUTF8(cause[:resource.MaxCause], "")
+	}
+	m := d.To(name, time.Time{})
+	m.Resource, m.Cause, m.Attempts = r, cause, 0
+	f.notify(EventBuried, &r, cause)
+	return m
+}
+
+// notify tells the observer and the log.
+func (f *flow) notify(kind EventKind, r *resource.Resource, cause string) {
+	f.stats.event(kind)
+	level := slog.LevelInfo
+	if kind == EventDropped || kind == EventBuried {
+		level = slog.LevelWarn
+	}
+	f.log.Log(context.Background(), level, kind.String(), "id", r.ID, "uri", r.URI, "cause", cause)
+	if f.cfg.Observer == nil {
+		return
+	}
+	defer func() {
+		if v := recover(); v != nil { // it must not take the poll with it
+			f.log.Error("observer: panic", "event", kind.String(), "id", r.ID, "panic", fmt.Sprint(v))
+		}
+	}()
+	f.cfg.Observer(Event{Kind: kind, At: time.Now(), Resource: *r, Cause: cause})
+}
+
+// commit commits, and sees to it that what can be committed is: an unknown
+// outcome is repeated until ctx ends, deliveries that were lost are left to
+// their next holder.
+func (f *flow) commit(ctx context.Context, s queue.Session, done []queue.Delivery, next ...queue.Message) error {
+	wait := 10 * time.Millisecond
+	for {
+		err := s.Commit(ctx, done, next...)
+		var lost *queue.LostError
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &lost):
+			done, next = without(done, next, lost.IDs)
+			if len(done) == 0 {
+				return nil
+			}
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrSession), errors.Is(err, queue.ErrRefused), errors.Is(err, queue.ErrExists):
+			return err
+		default:
+			f.log.Warn("commit repeated", "err", err, "messages", len(next))
+			if !sleep(ctx, wait) {
+				return context.Cause(ctx)
+			}
+			wait = min(2*wait, time.Second)
+		}
+	}
+}
+
+// without leaves out deliveries that were lost, and their messages.
+func without(done []queue.Delivery, next []queue.Message, lost []resource.ID) ([]queue.Delivery, []queue.Message) {
+	done = slices.DeleteFunc(slices.Clone(done), func(d queue.Delivery) bool { return slices.Contains(lost, d.Resource.ID) })
+	next = slices.DeleteFunc(slices.Clone(next), func(m queue.Message) bool { return slices.Contains(lost, m.Resource.ID) })
+	return done, next
+}
+
+// stopGrace is the time between the end of the work in flight and the verdict of
+// the scheduler.
+const stopGrace = 2 * time.Second
+
+var errStopped = errors.New("firehose: the time to finish what was in flight is over")
+
+// work is the context for what is in flight when ctx ends: it ends
+// Config.StopTimeout later. That is ahead of the scheduler's own timeout, so that
+// who obeys it is not taken for one that is deaf.
+func (f *flow) work(ctx context.Context) (work context.Context, release func()) {
+	work, end := context.WithCancelCause(scheduler.Work(ctx))
+	timer := time.AfterFunc(math.MaxInt64, func() { end(errStopped) })
+	stop := context.AfterFunc(ctx, func() { timer.Reset(f.cfg.StopTimeout) })
+	return work, func() {
+		stop()
+		timer.Stop()
+		end(context.Canceled)
+	}
+}
+
+// sleep waits, and reports whether ctx let it.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// recall reads what an earlier run left: parks and resets, wishes, and which
+// scopes may have a request on its way. It is a service that every other one
+// comes after.
+func (f *flow) recall(ctx context.Context) error {
+	session, err := f.queue.Open(ctx) // a durable queue is ours from here on
+	if err != nil {
+		return ending(ctx, err)
+	}
+	defer session.Close()
+	if err := f.buckets.load(ctx, time.Now(), f.log); err != nil {
+		return err
+	}
+	if err := f.wishes.load(ctx); err != nil {
+		return err
+	}
+	if err := f.strays(ctx, session); err != nil {
+		return err
+	}
+	lister, ok := queue.As[queue.Lister](f.queue)
+	if !ok {
+		return nil
+	}
+	var after resource.ID
+	for {
+		page, err := lister.List(ctx, QueueRequests, after, 1000)
+		if err != nil {
+			return fmt.Errorf("firehose: list claims: %w", err)
+		}
+		for _, m := range page {
+			after = m.Resource.ID
+			if !m.Resource.Owner.IsZero() && m.Resource.Owner != f.owner {
+				f.buckets.settling(m.Resource.Scope(), m.Resource.ClaimUntil)
+			}
+		}
+		if len(page) < 1000 {
+			return nil
+		}
+	}
+}
+
+// strays lets the Analyzer decide about what an earlier run left where nobody of
+// this one looks: in the lines of buckets, which are announced in memory only,
+// and in tiers that are no longer configured.
+func (f *flow) strays(ctx context.Context, session queue.Session) error {
+	depther, ok := queue.As[queue.Depther](f.queue)
+	lister, ok2 := queue.As[queue.Lister](f.queue)
+	if !ok || !ok2 {
+		return nil
+	}
+	depths, err := depther.Depths(ctx)
+	if err != nil {
+		return fmt.Errorf("firehose: list queues: %w", err)
+	}
+	for _, depth := range depths {
+		if f.attended(depth.Name) {
+			continue
+		}
+		page := make([]queue.Message, 1)
+		for after := (resource.ID{}); len(page) > 0; {
+			if page, err = lister.List(ctx, depth.Name, after, 1000); err != nil {
+				return fmt.Errorf("firehose: list %s: %w", depth.Name, err)
+			}
+			for i := range page {
+				after = page[i].Resource.ID
+				d, ok, err := f.takeIf(ctx, session, after, func(name string) bool { return name == depth.Name })
+				if err == nil && ok {
+					err = f.commit(ctx, session, []queue.Delivery{d}, d.To(QueueAnalyze, d.Due))
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// attended reports whether a service takes from a queue without being told to,
+// or people do.
+func (f *flow) attended(name string) bool {
+	return name == QueueRequests || name == QueuePublish || slices.Contains(ErrorQueues(), name) ||
+		slices.ContainsFunc(f.sorter.Tiers(), func(t queue.Tier[string]) bool { return t.Name == name })
+}
+
+// lineName is the name of the queue in which resources wait for a bucket.
+func lineName(key resource.BucketKey) string {
+	if name := linePrefix + key.String(); len(name) <= queue.MaxName {
+		return name
+	}
+	return linePrefix + bucketID(key)
+}
+
+// isLine reports whether a queue is the line of a bucket.
+func isLine(name string) bool { return strings.HasPrefix(name, linePrefix) }
+
+// storeOwner is the owner as package db knows it.
+func storeOwner(o resource.Owner) db.Owner { return db.Owner(o) }

@@ -1,0 +1,269 @@
+package firehose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/cannedos/cannedos/queue"
+	"github.com/cannedos/cannedos/resource"
+	"github.com/cannedos/cannedos/scheduler"
+)
+
+// Gate lets resources out of the lines of their buckets, in order of arrival,
+// as many as each bucket admits. It has one goroutine and one timer for each
+// bucket that has waiters, and none for the others.
+type Gate struct{ f *flow }
+
+// String names the service.
+func (g *Gate) String() string { return "gate" }
+
+// lines tells the Gate which lines have waiters.
+type lines struct {
+	mu    sync.Mutex
+	start func(*scopeState, string) // of the Gate that is running; nil: none is. It does not block
+}
+
+// idleLine is how long a goroutine waits at an empty line before it ends.
+const idleLine = time.Second
+
+// join announces a resource to the line of its bucket and returns the line's
+// name. It is called before the resource is moved there, so that the Gate can't
+// overlook it.
+func (l *lines) join(s *scopeState, bucket string) string {
+	s.mu.Lock()
+	name := s.nameLocked(bucket)
+	line := s.lines[name]
+	if line == nil {
+		line = &lineState{changed: make(chan struct{}, 1)}
+		s.lines[name] = line
+	}
+	line.length++
+	line.poked = true
+	idle := !line.running
+	s.mu.Unlock()
+	if idle {
+		l.watch(s, name)
+	}
+	return lineName(resource.BucketKey{Scope: s.key, Name: name})
+}
+
+// watch sees to it that a goroutine of the Gate stands at a line, if there is a
+// Gate. It is under the lock, since a Gate that ends waits for those that it has
+// started, and may start none after that.
+func (l *lines) watch(s *scopeState, name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.start != nil {
+		l.start(s, name)
+	}
+}
+
+// leave undoes a join, or ends the wait of one resource, at the line whose
+// queue has that name.
+func (s *scopeState) leave(queue string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, line := range s.lines {
+		if lineName(resource.BucketKey{Scope: s.key, Name: name}) == queue {
+			line.length = max(0, line.length-1)
+		}
+	}
+}
+
+// Serve watches lines until ctx ends. It is called by a scheduler.
+func (g *Gate) Serve(ctx context.Context) error {
+	work, release := g.f.work(ctx)
+	defer release()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var watchers sync.WaitGroup
+	defer watchers.Wait()
+
+	start := func(s *scopeState, name string) {
+		s.mu.Lock()
+		line := s.lines[name]
+		if line == nil || line.running {
+			s.mu.Unlock()
+			return
+		}
+		line.running = true
+		s.mu.Unlock()
+		watchers.Go(func() {
+			w := watcher{f: g.f, s: s, name: name, line: line, queue: lineName(resource.BucketKey{Scope: s.key, Name: name})}
+			w.guard(fail, func() error { return w.run(ctx, work) })
+		})
+	}
+	g.f.gate.mu.Lock()
+	g.f.gate.start = start
+	g.f.gate.mu.Unlock()
+	defer func() {
+		g.f.gate.mu.Lock()
+		g.f.gate.start = nil
+		g.f.gate.mu.Unlock()
+	}()
+	for s := range g.f.buckets.all() { // lines of a Gate that has ended
+		for _, name := range s.waiting() {
+			g.f.gate.watch(s, name)
+		}
+	}
+	scheduler.Ready(ctx)
+	<-ctx.Done()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (s *scopeState) waiting() (names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, line := range s.lines {
+		if line.length > 0 && !line.running {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// watcher stands at one line.
+type watcher struct {
+	f    *flow
+	s    *scopeState
+	name string // of the bucket
+	line *lineState
+
+	queue string // the name of the line's
+}
+
+// guard calls run and fails the Gate with its error. A panic or a Goexit in it
+// would end the process, or leave the line without anybody: either is an error
+// of the Gate, which is then started again.
+func (w *watcher) guard(fail func(error), run func() error) {
+	err := errors.New("firehose: gate: a goroutine ended in the middle of its work")
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("firehose: gate: panic: %v\n%s", v, debug.Stack())
+		}
+		w.s.mu.Lock()
+		w.line.running = false
+		w.s.mu.Unlock()
+		if err != nil {
+			fail(err)
+		}
+	}()
+	err = run()
+}
+
+// run lets the head of the line out when its bucket admits it, and ends when
+// the line has been empty for a while.
+func (w *watcher) run(ctx, work context.Context) error {
+	session, err := w.f.queue.Open(work)
+	if err != nil {
+		return ending(ctx, err)
+	}
+	defer session.Close()
+	for {
+		w.s.mu.Lock()
+		w.line.poked = false
+		w.s.mu.Unlock()
+		waiting, cancel := context.WithTimeoutCause(ctx, idleLine, errIdle)
+		head, err := session.Receive(waiting, w.queue, 1)
+		cancel()
+		switch {
+		case err == nil:
+			if err := w.release(ctx, work, session, head); err != nil {
+				return ending(ctx, err)
+			}
+		case ctx.Err() != nil:
+			return nil
+		case !errors.Is(err, errIdle):
+			return err
+		case w.empty():
+			return nil
+		}
+	}
+}
+
+var errIdle = errors.New("firehose: no resource in the line")
+
+// empty forgets a line at which nobody has arrived since it was last looked at.
+func (w *watcher) empty() bool {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if w.line.poked {
+		return false
+	}
+	w.line.length, w.line.running = 0, false
+	delete(w.s.lines, w.name)
+	return true
+}
+
+// release waits until the bucket admits the head of the line, and moves it on.
+func (w *watcher) release(ctx, work context.Context, session queue.Session, head []queue.Delivery) error {
+	d := &head[0]
+	for {
+		// Since it joined, an answer may have named its bucket, which has a line of
+		// its own then.
+		here := w.s.name(d.Resource.Bucket) == w.name
+		p, ok := w.f.place(d, d.Resource, time.Now(), here)
+		if ok && !here && p.decision.Kind == resource.Line {
+			return w.move(work, session, head, p.Message)
+		}
+		if ok && p.decision.Kind == resource.Line {
+			if !w.await(ctx, p.decision.At) {
+				return context.Cause(ctx)
+			}
+			continue
+		}
+		// It counts as waiting until it has left: a Gate that is started again
+		// looks at lines where somebody waits.
+		if !ok {
+			if err := w.f.commit(work, session, head); err != nil {
+				return err
+			}
+			w.left()
+			return w.f.wishes.done(work, d.Resource.ID)
+		}
+		return w.move(work, session, head, p.Message)
+	}
+}
+
+func (w *watcher) move(work context.Context, session queue.Session, head []queue.Delivery, m queue.Message) error {
+	if err := w.f.commit(work, session, head, m); err != nil {
+		w.f.undo([]queue.Message{m})
+		return err
+	}
+	w.left()
+	return nil
+}
+
+func (w *watcher) left() {
+	w.s.mu.Lock()
+	w.line.length = max(0, w.line.length-1)
+	w.s.mu.Unlock()
+}
+
+// lookAgain bounds a wait for a sign: the Gate never depends on one alone.
+const lookAgain = 5 * time.Second
+
+// await waits until the bucket may admit the head: until at, or a sign.
+func (w *watcher) await(ctx context.Context, at time.Time) bool {
+	wait := lookAgain
+	if !at.IsZero() {
+		wait = max(0, time.Until(at))
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	case <-w.line.changed:
+		return true
+	}
+}

@@ -1,0 +1,273 @@
+package firehose
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/cannedos/cannedos/queue"
+	"github.com/cannedos/cannedos/resource"
+	"github.com/cannedos/cannedos/scheduler"
+)
+
+// Initializer admits the resources of the Config, of its file and of the
+// registry, and takes out what the Config no longer lists. Then it is done.
+type Initializer struct{ f *flow }
+
+// String names the service.
+func (n *Initializer) String() string { return "initializer" }
+
+// Serve admits, and returns nil when everything is in. It is called by a
+// scheduler.
+func (n *Initializer) Serve(ctx context.Context) error {
+	work, release := n.f.work(ctx)
+	defer release()
+	session, err := n.f.queue.Open(work)
+	if err != nil {
+		return ending(ctx, err)
+	}
+	defer session.Close()
+	listed := map[resource.ID]bool{}
+	add := func(specs iter.Seq2[resource.Spec, error]) error { return n.admit(ctx, session, specs, listed) }
+	if err := add(specsOf(n.f.cfg.Resources)); err != nil {
+		return ending(ctx, err)
+	}
+	if name := n.f.cfg.ResourceFile; name != "" {
+		if err := add(specsInFile(name)); err != nil {
+			return ending(ctx, err)
+		}
+	}
+	if err := n.registry(ctx, session, listed); err != nil {
+		return ending(ctx, err)
+	}
+	if err := n.sweep(ctx, session, listed); err != nil {
+		return ending(ctx, err)
+	}
+	scheduler.Ready(ctx)
+	return nil
+}
+
+// admit puts resources into the analyze queue, in batches, and lists them. One
+// that was listed before counts once. Those that are in already are what an
+// earlier run has left, and stay as they are.
+func (n *Initializer) admit(ctx context.Context, session queue.Session, specs iter.Seq2[resource.Spec, error], listed map[resource.ID]bool) error {
+	messages := make([]queue.Message, 0, 4*batch)
+	for spec, err := range specs {
+		if err != nil {
+			return err
+		}
+		r, err := n.f.newResource(spec)
+		if err != nil {
+			return err
+		}
+		if listed[r.ID] {
+			continue
+		}
+		listed[r.ID] = true
+		messages = append(messages, queue.Message{Queue: QueueAnalyze, Resource: r})
+		if len(messages) == cap(messages) {
+			if err := n.f.admitNew(ctx, session, messages); err != nil {
+				return err
+			}
+			messages = messages[:0]
+		}
+	}
+	return n.f.admitNew(ctx, session, messages)
+}
+
+// admitNew admits those of the messages whose resources are not in yet.
+func (f *flow) admitNew(ctx context.Context, session queue.Session, messages []queue.Message) error {
+	for len(messages) > 0 {
+		err := f.commit(ctx, session, nil, messages...)
+		var exists *queue.ExistsError
+		if !errors.As(err, &exists) {
+			return err
+		}
+		in := make(map[resource.ID]bool, len(exists.IDs))
+		for _, id := range exists.IDs {
+			in[id] = true
+		}
+		before := len(messages)
+		messages = slices.DeleteFunc(slices.Clone(messages), func(m queue.Message) bool { return in[m.Resource.ID] })
+		if len(messages) == before {
+			return err // an adapter that names none would be asked for ever
+		}
+	}
+	return nil
+}
+
+// registry admits what came by Add in an earlier run, and removes what was
+// wished away.
+func (n *Initializer) registry(ctx context.Context, session queue.Session, listed map[resource.ID]bool) error {
+	for rec, err := range n.f.wishes.records(ctx) {
+		if err != nil {
+			return err
+		}
+		switch {
+		case rec.Removed:
+			if err := n.f.takeOut(ctx, session, rec.id); err != nil {
+				return err
+			}
+		case rec.Spec != nil:
+			if _, err := n.f.newResource(*rec.Spec); err != nil { // its profile may be gone: no reason to stop the others
+				n.f.log.Warn("added resource not admitted", "id", rec.id, "uri", rec.Spec.URI, "err", err)
+				listed[rec.id] = true
+				continue
+			}
+			if err := n.admit(ctx, session, specsOf([]resource.Spec{*rec.Spec}), listed); err != nil {
+				return err
+			}
+			if rec.Admitting {
+				if err := n.f.wishes.change(ctx, rec.id, func(r *wishRecord) { r.Admitting = false }); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// sweep takes out what an earlier run left in the queue and nobody lists any
+// more. Without a store there was no earlier run.
+func (n *Initializer) sweep(ctx context.Context, session queue.Session, listed map[resource.ID]bool) error {
+	lister, ok := queue.As[queue.Lister](n.f.queue)
+	depther, ok2 := queue.As[queue.Depther](n.f.queue)
+	if n.f.cfg.DB == nil || !ok || !ok2 {
+		return nil
+	}
+	depths, err := depther.Depths(ctx)
+	if err != nil {
+		return fmt.Errorf("firehose: list queues: %w", err)
+	}
+	for _, depth := range depths {
+		var after resource.ID
+		for {
+			page, err := lister.List(ctx, depth.Name, after, 1000)
+			if err != nil {
+				return fmt.Errorf("firehose: list %s: %w", depth.Name, err)
+			}
+			for _, m := range page {
+				after = m.Resource.ID
+				if listed[after] {
+					continue
+				}
+				if added, err := n.f.wishes.added(ctx, after); err != nil {
+					return err
+				} else if added {
+					continue // since the registry was read
+				}
+				if err := n.f.takeOut(ctx, session, after); err != nil {
+					return err
+				}
+				n.f.log.Info("no longer listed", "id", after, "uri", m.Resource.URI)
+			}
+			if len(page) < 1000 {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// takeOut retires a resource, or sees to it that whoever holds it does. What
+// waits to be published is published first. The wish is written before anything
+// is looked at, so that a holder can't miss it, and is not left behind by one
+// that has just retired the resource.
+func (f *flow) takeOut(ctx context.Context, session queue.Session, id resource.ID) error {
+	if !f.wishes.of(id).removed {
+		if err := f.wishes.change(ctx, id, func(r *wishRecord) { r.Removed = true }); err != nil {
+			return err
+		}
+	}
+	d, ok, err := f.takeIf(ctx, session, id, func(name string) bool { return name != QueuePublish })
+	if err != nil {
+		return err
+	}
+	if ok {
+		f.taken(&d)
+		if err := f.commit(ctx, session, []queue.Delivery{d}); err != nil {
+			return err
+		}
+		return f.wishes.done(ctx, id)
+	}
+	if finder, canFind := queue.As[queue.Finder](f.queue); canFind {
+		if _, _, err := finder.Find(ctx, id); errors.Is(err, queue.ErrNotFound) {
+			return f.wishes.done(ctx, id)
+		}
+	}
+	return nil
+}
+
+// taken gives back what a delivery that was taken out of turn had been given.
+func (f *flow) taken(d *queue.Delivery) {
+	s := f.buckets.scope(d.Resource.Scope(), nil)
+	s.giveBack(d.Resource.ID)
+	if isLine(d.Queue) {
+		s.leave(d.Queue)
+	}
+}
+
+func specsOf(specs []resource.Spec) iter.Seq2[resource.Spec, error] {
+	return func(yield func(resource.Spec, error) bool) {
+		for _, s := range specs {
+			if !yield(s, nil) {
+				return
+			}
+		}
+	}
+}
+
+// specsInFile streams a file of URIs.
+func specsInFile(name string) iter.Seq2[resource.Spec, error] {
+	return func(yield func(resource.Spec, error) bool) {
+		file, err := os.Open(name)
+		if err != nil {
+			yield(resource.Spec{}, fmt.Errorf("firehose: resource file: %w", err))
+			return
+		}
+		defer file.Close()
+		for spec, err := range ReadSpecs(file) {
+			if err != nil {
+				err = fmt.Errorf("firehose: resource file %s: %w", name, err)
+			}
+			if !yield(spec, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// ReadSpecs streams the URIs of a text, one a line. Empty lines, lines that
+// begin with #, and a byte order mark count for nothing. The first error, which names the line, is the
+// last pair.
+func ReadSpecs(from io.Reader) iter.Seq2[resource.Spec, error] {
+	return func(yield func(resource.Spec, error) bool) {
+		lines := bufio.NewScanner(from)
+		lines.Buffer(make([]byte, 0, 4096), 2*resource.MaxURI)
+		n := 0
+		for lines.Scan() {
+			n++
+			uri := strings.TrimSpace(strings.TrimPrefix(lines.Text(), "\ufeff"))
+			if uri == "" || strings.HasPrefix(uri, "#") {
+				continue
+			}
+			spec := resource.Spec{URI: uri}
+			if err := spec.Validate(); err != nil {
+				yield(spec, inField(fmt.Sprintf("line %d", n), err))
+				return
+			}
+			if !yield(spec, nil) {
+				return
+			}
+		}
+		if err := lines.Err(); err != nil {
+			yield(resource.Spec{}, fmt.Errorf("line %d: %w", n+1, err))
+		}
+	}
+}

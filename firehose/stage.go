@@ -1,0 +1,98 @@
+package firehose
+
+import (
+	"context"
+	"time"
+
+	"github.com/cannedos/cannedos/queue"
+	"github.com/cannedos/cannedos/resource"
+	"github.com/cannedos/cannedos/scheduler"
+)
+
+// Analyzer decides about the resources that are new, or whose decision was
+// undone. One is enough; several share the queue.
+type Analyzer struct{ stage }
+
+// Freezer holds one tier of waiting resources, and decides about each again
+// when it is due.
+type Freezer struct{ stage }
+
+// stage receives from one queue and places what it receives.
+type stage struct {
+	f    *flow
+	name string // of the queue
+}
+
+// String names the queue.
+func (s *stage) String() string { return s.name }
+
+// Serve places messages until ctx ends. It is called by a scheduler.
+func (s *stage) Serve(ctx context.Context) error {
+	work, release := s.f.work(ctx)
+	defer release()
+	session, err := s.f.queue.Open(work)
+	if err != nil {
+		return ending(ctx, err)
+	}
+	defer session.Close()
+	scheduler.Ready(ctx)
+	for {
+		got, err := session.Receive(ctx, s.name, batch)
+		if err != nil {
+			return ending(ctx, err)
+		}
+		now := time.Now()
+		next := make([]queue.Message, 0, len(got))
+		var removed []resource.ID
+		for i := range got {
+			r := got[i].Resource
+			r.Forfeit(now) // nobody else holds it, so a claim in it is one that got lost
+			if p, ok := s.f.place(&got[i], r, now, false); ok {
+				next = append(next, p.Message)
+			} else {
+				removed = append(removed, r.ID)
+			}
+		}
+		if err := s.f.commit(work, session, got, next...); err != nil {
+			s.f.undo(next)
+			return ending(ctx, err)
+		}
+		for _, id := range removed { // a wish is forgotten when it was fulfilled, and not before
+			if err := s.f.wishes.done(work, id); err != nil {
+				return ending(ctx, err)
+			}
+		}
+	}
+}
+
+// undo takes back what place has handed out for messages that were not moved.
+func (f *flow) undo(next []queue.Message) {
+	for i := range next {
+		m := &next[i]
+		s := f.buckets.scope(m.Resource.Scope(), nil)
+		if m.Queue == QueueRequests {
+			s.giveBack(m.Resource.ID)
+		} else if isLine(m.Queue) {
+			s.leave(m.Queue)
+		}
+	}
+}
+
+// ending is what a service returns when it was interrupted by err: nothing if
+// it was asked to stop.
+func ending(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// forfeit ends a claim of a run that is over. It reports whether there was one.
+func (f *flow) forfeit(d *queue.Delivery, r *resource.Resource, now time.Time) bool {
+	if r.Owner.IsZero() || !d.Redelivered && r.Owner == f.owner {
+		return false
+	}
+	r.Forfeit(now)
+	f.notify(EventForfeited, r, "a claim was found again: it counts as sent")
+	return true
+}

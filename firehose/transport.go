@@ -1,0 +1,327 @@
+package firehose
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cannedos/cannedos/db"
+	"github.com/cannedos/cannedos/resource"
+)
+
+// maxExcerpt is how much of a rejection's body is read to find out which limit
+// it was.
+const maxExcerpt = 8 << 10
+
+// refusedError says that a request was not sent, since its bucket does not
+// admit it now.
+type refusedError struct{ resource.Decision }
+
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("firehose: not sent: %s [%s]", e.Why, e.Why.Key())
+}
+
+// tokenError says that a request was not sent for want of a token.
+type tokenError struct{ err error }
+
+func (e *tokenError) Error() string { return "firehose: not sent: " + e.err.Error() }
+func (e *tokenError) Unwrap() error { return e.err }
+
+// exchange is what the reserving transport and the Requestor share of one poll,
+// hop by hop.
+type exchange struct {
+	scope  resource.Scope
+	bucket string
+	jitter float64
+
+	sent   time.Time       // of the latest hop
+	answer resource.Answer // of the latest hop
+	lesson resource.Lesson
+	hops   int // requests that left
+
+	scrub func(string) string // takes the secret out of a text; nil: there is none
+}
+
+// clean returns a text without the secret that the poll's requests carry: errors
+// of a transport may quote requests, and answers may echo them.
+func (x *exchange) clean(s string) string {
+	if x.scrub == nil {
+		return s
+	}
+	return x.scrub(s)
+}
+
+type exchangeKey struct{}
+
+// reserving is the RoundTripper that every request goes through, redirects
+// included. It resolves the token, reserves, sends, and learns from the header;
+// a park is written down before the caller sees the answer. All this has to
+// happen here, since whatever happens later can be lost with its service.
+type reserving struct {
+	base    http.RoundTripper
+	buckets *buckets
+	tokens  resource.TokenSource
+	parser  resource.Parser
+	dialect func(resource.Scope) string // what profiles say; empty: detect
+	log     func(ctx context.Context, msg string, args ...any)
+}
+
+// RoundTrip sends one request, if its bucket admits it. Errors: *refusedError,
+// *tokenError, or what the base says.
+func (t *reserving) RoundTrip(req *http.Request) (*http.Response, error) {
+	x, ok := req.Context().Value(exchangeKey{}).(*exchange)
+	if !ok {
+		return nil, errors.New("firehose: a request outside a poll")
+	}
+	token, err := t.token(req.Context(), x.scope)
+	if err != nil {
+		return nil, &tokenError{err}
+	}
+	s := t.buckets.scope(x.scope, nil)
+	now := time.Now()
+	reserved, d := s.take(x.bucket, now)
+	if reserved == nil {
+		return nil, &refusedError{d}
+	}
+	handedOn := false
+	defer func() {
+		if !handedOn { // no answer, or a panic of the base
+			reserved.lose(now, time.Now())
+		}
+	}()
+	out := req.Clone(req.Context())
+	token.Authorize(out.Header)
+	x.scrub = scrubber(req.Header, out.Header)
+	x.sent, x.hops = now, x.hops+1
+	x.answer = resource.Answer{Origin: x.scope.Origin, Sent: now, Conditional: conditional(req.Header), Jitter: x.jitter}
+	resp, err := t.send(out, x)
+	x.answer.Received = time.Now()
+	if err != nil {
+		t.failed(x, reserved, err)
+		return nil, err
+	}
+	for _, values := range resp.Header {
+		for i, v := range values {
+			values[i] = x.clean(v)
+		}
+	}
+	t.learn(req.Context(), s, x, reserved, resp)
+	handedOn = true
+	resp.Body = &releasing{ReadCloser: resp.Body, release: sync.OnceFunc(reserved.release)}
+	return resp, nil
+}
+
+// send calls the base. Its panic is a network error like any other, without the
+// request that it may quote.
+func (t *reserving) send(req *http.Request, x *exchange) (resp *http.Response, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			resp, err = nil, fmt.Errorf("firehose: transport: panic: %s", x.clean(fmt.Sprint(v)))
+		}
+	}()
+	resp, err = t.base.RoundTrip(req)
+	if err == nil && (resp == nil || resp.Body == nil) {
+		return nil, errors.New("firehose: transport: neither an answer with a body nor an error")
+	}
+	if err != nil && resp != nil && resp.Body != nil {
+		resp.Body.Close()
+	}
+	if err == nil && resp.Header == nil {
+		resp.Header = http.Header{}
+	}
+	return resp, err
+}
+
+// scrubber returns what takes the secret of a request out of a text: whatever
+// its header has beyond that of the request without it. It is a function, so
+// that nothing that prints an exchange can show the secret.
+func scrubber(without, with http.Header) func(string) string {
+	var pairs []string
+	for name, values := range with {
+		if slices.Equal(values, without[name]) {
+			continue
+		}
+		for _, v := range values {
+			_, bare, _ := strings.Cut(v, " ") // without its scheme
+			for _, secret := range []string{v, bare} {
+				if len(secret) >= minSecret {
+					pairs = append(pairs, secret, "[redacted]", url.QueryEscape(secret), "[redacted]", url.PathEscape(secret), "[redacted]")
+				}
+			}
+		}
+	}
+	if pairs == nil {
+		return nil
+	}
+	return strings.NewReplacer(pairs...).Replace
+}
+
+// minSecret is the length below which a text is no secret, and would be found
+// everywhere.
+const minSecret = 4
+
+// token asks the source. What it panics with is not repeated: it may be the
+// token.
+func (t *reserving) token(ctx context.Context, scope resource.Scope) (token resource.Token, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			token, err = resource.Token{}, errors.New("the token source panicked")
+		}
+	}()
+	if scope.Credential == "" {
+		return resource.Token{}, nil
+	}
+	if t.tokens == nil {
+		return resource.Token{}, fmt.Errorf("no token source resolves the credential %q", scope.Credential)
+	}
+	return t.tokens.Token(ctx, scope.Credential, scope.Origin)
+}
+
+// learn reads the header, and for a rejection the beginning of the body.
+func (t *reserving) learn(ctx context.Context, s *scopeState, x *exchange, reserved *reservation, resp *http.Response) {
+	a := &x.answer
+	a.Status, a.Header = resp.StatusCode, resp.Header
+	letGo := func() {}
+	if a.Status == http.StatusForbidden || a.Status == http.StatusTooManyRequests {
+		letGo = sync.OnceFunc(s.holdBack()) // until it is known which limit this is
+		defer letGo()
+		excerpt, _ := io.ReadAll(io.LimitReader(resp.Body, maxExcerpt)) // what came before an error is still evidence
+		a.Excerpt = excerpt
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(excerpt), resp.Body), resp.Body}
+	}
+	parser := t.parserFor(s)
+	x.lesson = parser.Lesson(a)
+	s.bound(&x.lesson)
+	free := a.Status == http.StatusNotModified && a.Conditional && x.scope.Credential != ""
+	dialect, _ := resource.DialectNamed(x.lesson.Dialect)
+	changed := reserved.settle(&x.lesson, a.Sent, time.Now(), free, dialect.Concurrency)
+	letGo()
+	if x.lesson.Named {
+		x.bucket = x.lesson.Bucket
+	}
+	if len(changed) == 0 {
+		return
+	}
+	// The end of the poll must not keep the park from being written.
+	saving, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), saveTimeout, errors.New("firehose: bucket not saved in time"))
+	defer cancel()
+	err := t.buckets.save(saving, changed)
+	for wait := 10 * time.Millisecond; err != nil && !hopeless(err) && sleep(saving, wait); wait *= 2 {
+		err = t.buckets.save(saving, changed)
+	}
+	if err != nil {
+		t.log(ctx, "bucket not saved: it holds in memory, and is written again with the next answer", "err", err)
+	}
+}
+
+const saveTimeout = 10 * time.Second
+
+// hopeless reports whether a store will not take what it has refused.
+func hopeless(err error) bool {
+	return errors.Is(err, db.ErrClosed) || errors.Is(err, db.ErrInvalid) || errors.Is(err, db.ErrTooLarge) ||
+		errors.Is(err, db.ErrFailed)
+}
+
+// parserFor returns the parser for a scope: the dialect that a profile names,
+// or the one that the scope has spoken before.
+func (t *reserving) parserFor(s *scopeState) resource.Parser {
+	p := t.parser
+	name := t.dialect(s.key)
+	if name == "" {
+		name = s.spoken()
+	}
+	if name != "" {
+		p.Dialect, _ = resource.DialectNamed(name) // names were checked by New
+	}
+	return p
+}
+
+// failed says what a missing answer means.
+func (t *reserving) failed(x *exchange, reserved *reservation, err error) {
+	x.answer.Trouble, x.answer.Cause = trouble(err)
+	x.answer.Cause = x.clean(x.answer.Cause)
+	x.lesson = t.parser.Lesson(&x.answer)
+	if neverSent(err) {
+		reserved.release()
+	}
+}
+
+// neverSent reports whether an error means that nothing of the request left.
+func neverSent(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return true
+	}
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return ok && dns != nil
+}
+
+// trouble names an error of a request: by its kind, without its URL, which may
+// hold a secret of the user's.
+func trouble(err error) (resource.Reason, string) {
+	if _, ok := errors.AsType[*tokenError](err); ok {
+		return resource.ReasonToken, err.Error()
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return resource.ReasonTLS, err.Error()
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return resource.ReasonTLS, err.Error()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return resource.ReasonNetwork, "no complete answer in time"
+	}
+	return resource.ReasonNetwork, err.Error()
+}
+
+func conditional(h http.Header) bool {
+	return len(h["If-None-Match"]) > 0 || len(h["If-Modified-Since"]) > 0
+}
+
+// releasing ends the reservation when the body is closed: until then the
+// request is in flight.
+type releasing struct {
+	io.ReadCloser
+	release func()
+}
+
+func (b *releasing) Close() error {
+	defer b.release()
+	return b.ReadCloser.Close()
+}
+
+// jitter gives random numbers from [0,1), repeatable where a seed is given.
+type jitter struct {
+	mu  sync.Mutex
+	rng *rand.Rand
+}
+
+func newJitter(seed uint64) *jitter {
+	if seed == 0 {
+		return &jitter{}
+	}
+	return &jitter{rng: rand.New(rand.NewPCG(seed, seed))}
+}
+
+func (j *jitter) next() float64 {
+	if j.rng == nil {
+		return rand.Float64()
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.rng.Float64()
+}

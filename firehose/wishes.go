@@ -1,0 +1,244 @@
+package firehose
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cannedos/cannedos/db"
+	"github.com/cannedos/cannedos/resource"
+)
+
+// wishes is the desired state: what users want of resources, beside what the
+// queue says of where they are. Without a DB it lives in memory. Only wishes
+// that differ from "poll it as its Spec says" take room.
+type wishes struct {
+	store db.DB
+	owner db.Owner
+
+	count atomic.Int64 // of byID: none is the usual case, and free
+	mu    sync.RWMutex
+	byID  map[resource.ID]wish
+	busy  map[resource.ID]chan struct{} // being changed; closed when that is over
+}
+
+// wish is what a user wants of one resource. The zero wish is: poll it.
+type wish struct {
+	paused, removed bool
+	interval        time.Duration // zero: that of the Spec
+}
+
+// wishSpace is where wishes are kept.
+const wishSpace = "registry"
+
+// wishRecord is a wish in the store. Spec is set for resources that came by Add:
+// the next start admits them again. Its form for people leaves the interval out,
+// which stands beside it.
+type wishRecord struct {
+	Spec      *resource.Spec `json:"spec,omitempty"`
+	Every     time.Duration  `json:"every_ns,omitempty"`
+	Admitting bool           `json:"admitting,omitempty"` // Add has begun and not ended
+	Paused    bool           `json:"paused,omitempty"`
+	Removed   bool           `json:"removed,omitempty"`
+	Interval  time.Duration  `json:"interval_ns,omitempty"`
+}
+
+func newWishes(store db.DB, owner db.Owner) *wishes {
+	return &wishes{store: store, owner: owner, byID: map[resource.ID]wish{}, busy: map[resource.ID]chan struct{}{}}
+}
+
+// of returns the wish for one resource.
+func (w *wishes) of(id resource.ID) wish {
+	if w.count.Load() == 0 {
+		return wish{}
+	}
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.byID[id]
+}
+
+func (w *wishes) set(id resource.ID, v wish) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if v == (wish{}) {
+		delete(w.byID, id)
+	} else {
+		w.byID[id] = v
+	}
+	w.count.Store(int64(len(w.byID)))
+}
+
+// enter waits until nobody else in this process changes the wish for a
+// resource: else memory could keep what the store has seen replaced.
+func (w *wishes) enter(ctx context.Context, id resource.ID) (leave func(), err error) {
+	for {
+		w.mu.Lock()
+		before := w.busy[id]
+		if before == nil {
+			over := make(chan struct{})
+			w.busy[id] = over
+			w.mu.Unlock()
+			return func() {
+				w.mu.Lock()
+				delete(w.busy, id)
+				w.mu.Unlock()
+				close(over)
+			}, nil
+		}
+		w.mu.Unlock()
+		select {
+		case <-before:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// change applies f to the record of a resource, by compare-and-set, and then in
+// memory. f may be called more than once.
+func (w *wishes) change(ctx context.Context, id resource.ID, f func(*wishRecord)) error {
+	leave, err := w.enter(ctx, id)
+	if err != nil {
+		return fmt.Errorf("firehose: wish for %v: %w", id, err)
+	}
+	defer leave()
+	if w.store == nil {
+		v := w.of(id)
+		rec := wishRecord{Paused: v.paused, Removed: v.removed, Interval: v.interval}
+		f(&rec)
+		w.set(id, rec.wish())
+		return nil
+	}
+	old, err := w.get(ctx, id)
+	if err != nil {
+		return err
+	}
+	for range 16 {
+		rec, err := decodeWish(old)
+		if err != nil {
+			return err
+		}
+		f(&rec)
+		won, current, err := w.write(ctx, id, old.Version, rec)
+		if err != nil {
+			return err
+		}
+		if won {
+			w.set(id, rec.wish())
+			return nil
+		}
+		old = current
+	}
+	return fmt.Errorf("firehose: wish for %v: lost 16 races in a row", id)
+}
+
+func (w *wishes) get(ctx context.Context, id resource.ID) (db.Record, error) {
+	found, err := w.store.Get(ctx, wishSpace, id.String())
+	if err != nil {
+		return db.Record{}, fmt.Errorf("firehose: read wish for %v: %w", id, err)
+	}
+	if len(found) == 0 {
+		return db.Record{}, nil
+	}
+	return found[0], nil
+}
+
+// write stores a record over the version that was read. A record that wishes
+// for nothing is deleted.
+func (w *wishes) write(ctx context.Context, id resource.ID, read int64, rec wishRecord) (won bool, current db.Record, err error) {
+	next := db.Record{Space: wishSpace, ID: id.String(), Version: read + 1, Owner: w.owner}
+	if rec == (wishRecord{}) {
+		if read == 0 {
+			return true, next, nil
+		}
+		next.Version = 0
+	} else if next.Value, err = json.Marshal(rec); err != nil {
+		return false, next, fmt.Errorf("firehose: encode wish: %w", err)
+	}
+	results, err := w.store.Write(ctx, db.Write{If: read, Record: next})
+	if err != nil {
+		return false, next, fmt.Errorf("firehose: write wish for %v: %w", id, err)
+	}
+	return results[0].OK, results[0].Current, nil
+}
+
+func (r *wishRecord) wish() wish {
+	return wish{paused: r.Paused, removed: r.Removed, interval: r.Interval}
+}
+
+func decodeWish(rec db.Record) (w wishRecord, err error) {
+	if rec.Version == 0 {
+		return w, nil
+	}
+	if err := json.Unmarshal(rec.Value, &w); err != nil {
+		return w, fmt.Errorf("firehose: wish %q: %w", rec.ID, err)
+	}
+	if w.Spec != nil {
+		w.Spec.Interval = w.Every
+	}
+	return w, nil
+}
+
+// added reports whether a resource came by Add.
+func (w *wishes) added(ctx context.Context, id resource.ID) (bool, error) {
+	if w.store == nil {
+		return false, nil
+	}
+	rec, err := w.get(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	wish, err := decodeWish(rec)
+	return wish.Spec != nil && !wish.Removed, err
+}
+
+// done forgets the wish to remove a resource, which has been fulfilled.
+func (w *wishes) done(ctx context.Context, id resource.ID) error {
+	return w.change(ctx, id, func(r *wishRecord) { *r = wishRecord{} })
+}
+
+// load reads the wishes of earlier runs.
+func (w *wishes) load(ctx context.Context) error {
+	for rec, err := range w.records(ctx) {
+		if err != nil {
+			return err
+		}
+		w.set(rec.id, rec.wish())
+	}
+	return nil
+}
+
+// storedWish is a record with the resource that it is for.
+type storedWish struct {
+	id resource.ID
+	wishRecord
+}
+
+// records streams the stored wishes.
+func (w *wishes) records(ctx context.Context) iter.Seq2[storedWish, error] {
+	return func(yield func(storedWish, error) bool) {
+		if w.store == nil {
+			return
+		}
+		for rec, err := range w.store.Scan(ctx, wishSpace) {
+			if err != nil {
+				yield(storedWish{}, fmt.Errorf("firehose: load wishes: %w", err))
+				return
+			}
+			id, err := resource.ParseID(rec.ID)
+			stored, err2 := decodeWish(rec)
+			if err := errors.Join(err, err2); err != nil {
+				yield(storedWish{}, err)
+				return
+			}
+			if !yield(storedWish{id, stored}, nil) {
+				return
+			}
+		}
+	}
+}
