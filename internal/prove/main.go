@@ -1,0 +1,175 @@
+// Command prove runs a long proof of the project and prints its result as one
+// line of JSON, with the seed and the commit:
+//
+//	go run ./internal/prove sim           seven simulated days of 1,000 resources
+//	go run ./internal/prove kill          100 times SIGKILL of a polling process
+//	go run ./internal/prove fuzz          each fuzz target for two minutes
+//
+// Each is the long form of a test that runs with the others, through the same
+// code. The exit status is 0 if what had to hold has held.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "prove:", err)
+		}
+		os.Exit(1)
+	}
+}
+
+// proof is one long proof: a test of the project with other arguments.
+type proof struct {
+	pkg, test, mark string
+	args            func(seed uint64, o options) []string
+	tags            string
+}
+
+type options struct {
+	hours     float64
+	resources int
+	times     int
+	fuzz      time.Duration
+}
+
+func proofs() map[string]proof {
+	return map[string]proof{
+		"sim": {pkg: "./firehose", test: "TestSimulation", mark: "simulation: ", args: func(seed uint64, o options) []string {
+			return []string{fmt.Sprintf("-sim.hours=%v", o.hours), fmt.Sprintf("-sim.seed=%d", seed), fmt.Sprintf("-sim.resources=%d", o.resources)}
+		}},
+		"kill": {pkg: "./internal/integration", test: "TestKill", mark: "kill: ", tags: "integration", args: func(seed uint64, o options) []string {
+			return []string{fmt.Sprintf("-kill.times=%d", o.times), fmt.Sprintf("-kill.seed=%d", seed)}
+		}},
+	}
+}
+
+// result is the line that prove prints.
+type result struct {
+	Proof   string          `json:"proof"`
+	Held    bool            `json:"held"`
+	Seed    uint64          `json:"seed,omitempty"`
+	Commit  string          `json:"commit"`
+	Seconds float64         `json:"seconds"`
+	Figures json.RawMessage `json:"figures,omitempty"`
+}
+
+func run(args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("prove sim|kill|fuzz", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	var o options
+	seed := flags.Uint64("seed", 0, "seed (default: random)")
+	flags.Float64Var(&o.hours, "hours", 7*24, "sim: simulated hours")
+	flags.IntVar(&o.resources, "resources", 1000, "sim: resources")
+	flags.IntVar(&o.times, "times", 100, "kill: how often")
+	flags.DurationVar(&o.fuzz, "time", 2*time.Minute, "fuzz: for each target")
+	if len(args) == 0 {
+		flags.Usage()
+		return errors.New("name a proof: sim, kill or fuzz")
+	}
+	if err := flags.Parse(args[1:]); err != nil {
+		return err
+	}
+	if *seed == 0 {
+		*seed = rand.Uint64N(1<<53-1) + 1
+	}
+	start := time.Now()
+	r := result{Proof: args[0], Commit: commit()}
+	var err error
+	if args[0] == "fuzz" {
+		r.Figures, err = fuzz(o.fuzz, stderr)
+	} else {
+		p, ok := proofs()[args[0]]
+		if !ok {
+			return fmt.Errorf("proof %q: want sim, kill or fuzz", args[0])
+		}
+		r.Seed = *seed
+		r.Figures, err = p.run(*seed, o, stderr)
+	}
+	r.Held = err == nil
+	r.Seconds = time.Since(start).Round(10 * time.Millisecond).Seconds()
+	line, err2 := json.Marshal(r)
+	if err2 != nil {
+		return err2
+	}
+	fmt.Fprintf(stdout, "%s\n", line)
+	return err
+}
+
+// run runs the test and returns the figures that it logs behind its mark.
+func (p proof) run(seed uint64, o options, stderr io.Writer) (json.RawMessage, error) {
+	args := []string{"test", "-count=1", "-v", "-timeout=0", "-run", "^" + p.test + "$"}
+	if p.tags != "" {
+		args = append(args, "-tags", p.tags)
+	}
+	args = append(args, p.pkg, "-args")
+	cmd := exec.Command("go", append(args, p.args(seed, o)...)...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, stderr), stderr
+	err := cmd.Run()
+	lines := bufio.NewScanner(&out)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if _, figures, ok := strings.Cut(lines.Text(), p.mark); ok && json.Valid([]byte(figures)) {
+			return json.RawMessage(figures), err
+		}
+	}
+	return nil, errors.Join(err, errors.New("the test printed no figures"))
+}
+
+// fuzz runs each fuzz target of the module for a while.
+func fuzz(each time.Duration, stderr io.Writer) (json.RawMessage, error) {
+	list, err := exec.Command("go", "list", "./...").Output()
+	if err != nil {
+		return nil, fmt.Errorf("list packages: %w", err)
+	}
+	held := map[string]bool{}
+	var errs []error
+	for pkg := range strings.FieldsSeq(string(list)) {
+		names, err := exec.Command("go", "test", "-list", "^Fuzz", pkg).Output()
+		if err != nil {
+			return nil, fmt.Errorf("list targets of %s: %w", pkg, err)
+		}
+		for name := range strings.FieldsSeq(string(names)) {
+			if !strings.HasPrefix(name, "Fuzz") {
+				continue
+			}
+			cmd := exec.Command("go", "test", "-run=^$", "-fuzz=^"+name+"$", "-fuzztime="+each.String(), pkg)
+			cmd.Stdout, cmd.Stderr = stderr, stderr
+			err := cmd.Run()
+			held[pkg+"."+name] = err == nil
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s.%s: %w", pkg, name, err))
+			}
+		}
+	}
+	figures, err := json.Marshal(held)
+	return figures, errors.Join(append(errs, err)...)
+}
+
+// commit names the commit of the checkout, with a + behind it if files differ.
+func commit() string {
+	head, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
+	if err != nil {
+		return "unknown"
+	}
+	name := strings.TrimSpace(string(head))
+	if changed, err := exec.Command("git", "status", "--porcelain").Output(); err != nil || len(changed) > 0 {
+		name += "+"
+	}
+	return name
+}
