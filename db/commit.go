@@ -275,3 +275,36 @@ func (f *File) publish() {
 		f.compactions.Go(f.compactBeside)
 	}
 }
+
+// applyLocked makes a frame that is on disk the newest of its record.
+func (f *File) applyLocked(space, id string, version int64, at location) {
+	t := f.tables[space]
+	if t != nil {
+		if slot, ok := t.find(id); ok {
+			f.live -= int64(t.places.at(slot).size())
+		}
+	}
+	if version == 0 {
+		if t != nil {
+			t.remove(id)
+			if t.n == 0 {
+				delete(f.tables, space) // as Memory does, for the same reason
+			}
+		}
+		return
+	}
+	if t == nil {
+		t = &fileTable{index: newIndex()}
+		f.tables[space] = t
+	}
+	slot := t.put(id, version, nil)
+	if slot == t.places.len() {
+		t.places.push(at)
+	} else {
+		*t.places.at(slot) = at
+	}
+	f.live += int64(at.size())
+	if f.compacting {
+		f.moved = append(f.moved, move{t, slot, at})
+	}
+}

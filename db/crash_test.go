@@ -310,3 +310,30 @@ func TestCompactionErrors(t *testing.T) {
 		})
 	}
 }
+
+// TestKilledInRename kills the process after a compaction gave the new log its
+// name and before that was durable. The next process writes into the new log;
+// then the power is cut.
+func TestKilledInRename(t *testing.T) {
+	for seed := range uint64(8) { // whether the name survives by chance
+		disk := newSimDisk(seed)
+		e := newExpected()
+		store, err := openFile("/data/polls.db", disk, tiny)
+		require.NoError(t, err)
+		disk.ops, disk.failAt, disk.fail, disk.only = 0, 1, errPower, "syncdir"
+		load(store, e, seed, 2, 150)
+		_ = store.Close()
+		require.True(t, disk.dead, "a compaction came to its rename")
+		disk.killed()
+		disk.failAt = 0
+		store, err = openFile("/data/polls.db", disk, tiny)
+		require.NoError(t, err)
+		e.check(t, store)
+		load(store, e, seed, 1, 3)
+		disk = disk.after()
+		store, err = openFile("/data/polls.db", disk, tiny)
+		require.NoError(t, err)
+		e.check(t, store)
+		require.NoError(t, store.Close())
+	}
+}

@@ -55,7 +55,7 @@ var (
 // forgotten. (A record that merely was being written during a crash is no
 // damage; it is cut off silently, since it was never acknowledged.)
 type DamagedError struct {
-	Path   string
+	Path   string // of the file, with links resolved
 	Offset int64  // bytes from the beginning of the file
 	Reason string // what does not hold there
 }
@@ -74,8 +74,8 @@ func (e *DamagedError) Is(target error) bool { return target == ErrDamaged }
 
 // HeldError says who holds a lease. It matches [ErrHeld].
 type HeldError struct {
-	Space, ID string
-	Holder    Owner
+	Space, ID string    // of the lease's record
+	Holder    Owner     // who has it
 	Until     time.Time // when the lease ends unless it is renewed; UTC
 }
 

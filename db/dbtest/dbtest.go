@@ -8,17 +8,6 @@
 //
 // What it can't see: whether acknowledged writes survive a power cut or the
 // death of the process. Reopen only closes and opens.
-//
-//	func TestStore(t *testing.T) {
-//		dir := t.TempDir()
-//		dbtest.Run(t, func(t testing.TB, name string) db.DB {
-//			store, err := mystore.Open(filepath.Join(dir, name))
-//			if err != nil {
-//				t.Fatal(err)
-//			}
-//			return store
-//		})
-//	}
 package dbtest
 
 import (

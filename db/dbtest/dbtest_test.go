@@ -1,6 +1,7 @@
 package dbtest
 
 import (
+	"flag"
 	"path/filepath"
 	"testing"
 
@@ -25,6 +26,18 @@ func files(t testing.TB) Open {
 func TestMemory(t *testing.T) { Run(t, openMemory) }
 
 func TestFile(t *testing.T) { Run(t, files(t)) }
+
+// TestBench runs each benchmark a few times, so that it can't rot.
+func TestBench(t *testing.T) {
+	benchtime := flag.Lookup("test.benchtime").Value
+	before := benchtime.String()
+	require.NoError(t, benchtime.Set("10x"))
+	defer func() { require.NoError(t, benchtime.Set(before)) }()
+	for name, open := range map[string]Open{"Memory": openMemory, "File": files(t)} {
+		result := testing.Benchmark(func(b *testing.B) { Bench(b, open) })
+		require.Positive(t, result.N, name)
+	}
+}
 
 func BenchmarkMemory(b *testing.B) { Bench(b, openMemory) }
 
