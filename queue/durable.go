@@ -63,8 +63,8 @@ const (
 )
 
 // Durable is a [Queue] that outlives its process: a [Memory] with a journal in a
-// store. It is a [Finder], a [Depther], a [Lister] and a [Stater], and its sessions are
-// [Taker]s.
+// store. It is a [Finder], a [Depther], a [Lister] and a [Stater], and its
+// sessions are [Taker]s.
 //
 // The journal holds one record for each resource, which a Commit writes before
 // it returns, and before anybody sees what it moved, if and only if
@@ -84,15 +84,19 @@ const (
 //
 // Concurrent Commits share the writes to the store. After an error of the store
 // the outcome of a Commit is unknown: its deliveries stay with the session, and
-// the same Commit again is safe, and so is any other one for the same resources. A
-// Commit of several resources is all or nothing for those who look at the queue;
-// a crash while it is being written may leave the admissions and moves of some of
-// them, or all of them without the retirements.
+// the same Commit again is safe, and so is any other one for the same resources.
+// A Commit of several resources is all or nothing for those who look at the
+// queue; a crash while it is being written may leave the admissions and moves of
+// some of them, or all of them without the retirements.
 //
 // One process at a time owns the queue, by a lease, and only it reads the
 // journal, once. The first Open waits for the lease. A process that loses its
 // lease, or meets a record that another one has written, is fenced: all its
 // sessions end, and every call returns [ErrFenced].
+//
+// A store that only one process can have open ([db.Exclusive], as [db.File] is)
+// needs no patience after a crash: a lease from before it was opened is dead, and
+// the next Durable takes it at once.
 type Durable struct {
 	store  db.DB
 	config DurableConfig
@@ -101,14 +105,15 @@ type Durable struct {
 	mu   sync.Mutex
 	over error       // why it has ended: ErrClosed or ErrFenced; nil while it lives
 	run  *durableRun // nil: nobody has opened it, or nobody waits any more
+
+	runs sync.WaitGroup // their goroutines
 }
 
-// durableRun is one attempt to own the queue, and the ownership that follows. Its
-// goroutine belongs to the Durable, whose Close waits for it.
+// durableRun is one attempt to own the queue, and the ownership that follows. It
+// has one goroutine, which belongs to the Durable: Close waits for it.
 type durableRun struct {
 	cancel context.CancelCauseFunc
 	ready  chan struct{} // closed when memory and journal are there, or err is
-	ended  chan struct{} // closed when the goroutine is done
 
 	// Guarded by the lock of the Durable until ready is closed, then fixed.
 	memory  *Memory
@@ -202,11 +207,11 @@ func (d *Durable) join(ctx context.Context) (*durableRun, error) {
 		return nil, context.Cause(ctx)
 	}
 	if d.run == nil {
-		r := &durableRun{ready: make(chan struct{}), ended: make(chan struct{})}
+		r := &durableRun{ready: make(chan struct{})}
 		run, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 		r.cancel = cancel
 		d.run = r
-		go d.own(run, r)
+		d.runs.Go(func() { d.own(run, r) })
 	}
 	d.run.opening++
 	return d.run, nil
@@ -233,8 +238,8 @@ func (d *Durable) leave(ctx context.Context, r *durableRun) error {
 }
 
 // Close ends all sessions, waits for the writes under way and gives the lease
-// back, so that another process need not wait; see [Queue]. The store is left
-// open.
+// back, so that another process need not wait; see [Queue]. Each of the two may
+// take as long as TTL where the store doesn't answer. The store is left open.
 func (d *Durable) Close() error {
 	d.end(ErrClosed)
 	d.mu.Lock()
@@ -244,14 +249,13 @@ func (d *Durable) Close() error {
 		j = r.journal
 	}
 	d.mu.Unlock()
-	if r == nil {
-		return nil
-	}
 	if j != nil {
 		j.drain()
 	}
-	r.cancel(ErrClosed)
-	<-r.ended
+	if r != nil {
+		r.cancel(ErrClosed)
+	}
+	d.runs.Wait()
 	return nil
 }
 

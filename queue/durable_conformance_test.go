@@ -21,8 +21,8 @@ type process struct {
 
 func (p *process) Unwrap() queue.Queue { return p.Durable }
 
-func newProcess(t *testing.T, store db.DB, h *handle, config queue.DurableConfig) *process {
-	d, err := queue.NewDurable(store, config)
+func newProcess(t *testing.T, h *handle, config queue.DurableConfig) *process {
+	d, err := queue.NewDurable(h, config)
 	require.NoError(t, err)
 	return &process{Durable: d, handle: h}
 }
@@ -30,7 +30,9 @@ func newProcess(t *testing.T, store db.DB, h *handle, config queue.DurableConfig
 func TestDurableOverMemory(t *testing.T) {
 	start := func(t *testing.T, store db.DB, room int) queue.Queue {
 		h := newHandle(store)
-		return newProcess(t, h, h, queue.DurableConfig{Memory: queue.MemoryConfig{Capacity: room}})
+		return newProcess(t, h, queue.DurableConfig{
+			TTL: 30 * time.Minute, Memory: queue.MemoryConfig{Capacity: room}, // days pass: few renewals
+		})
 	}
 	queuetest.Suite{
 		Open: func(t *testing.T) queue.Queue { return start(t, db.NewMemory(), 0) },
@@ -52,7 +54,7 @@ func TestDurableOverFile(t *testing.T) {
 		t.Cleanup(func() { file.Close() })
 		h := newHandle(file)
 		// A lease that nobody renews while days pass: an fsync takes real time.
-		p := newProcess(t, exclusive{h}, h, queue.DurableConfig{
+		p := newProcess(t, h, queue.DurableConfig{
 			TTL: 365 * 24 * time.Hour, Memory: queue.MemoryConfig{Capacity: room},
 		})
 		p.path = path

@@ -39,14 +39,15 @@ type journal struct {
 	mu      sync.Mutex
 	waiting []*journalRequest
 	leading bool
-	idle    chan struct{} // closed when nobody leads any more; nil while nobody asks
-	unsure  map[resource.ID]sent
+	idle    chan struct{}        // closed when nobody leads any more; nil while nobody asks
+	unsure  map[resource.ID]sent // at most one for each resource that a Commit failed for
 }
 
-// Versions begin at the token of the lease, shifted by so many bits: a run may
-// write 2^28 records in the time of one renewal of its lease, by which the next
-// token is greater at the least, before its versions could meet those of another
-// run. 33 bits are left for the token, which last for 2,700 years.
+// Versions begin at the token of the lease, shifted by so many bits. A run may
+// write 2^28 records in the time of one renewal of its lease, which raises the
+// next token by one at the least, before its versions could meet those of another
+// run. Memory keeps a version and three marks in 63 bits: that leaves 32 bits for
+// the token, which last for 1,300 years of the default renewals.
 const tokenBits = 28
 
 // newJournal returns the journal of a run that owns the queue by l and has read

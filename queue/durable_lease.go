@@ -8,19 +8,15 @@ import (
 	"github.com/cannedos/cannedos/db"
 )
 
-// opening is the optional power of a store that one process at a time can have
-// open, such as a file with a lock: it names the present opening by an Owner that
-// was made for it. Wrappers are looked through if they have a method
-// Unwrap() db.DB.
-//
-// It tells a lease of a crashed predecessor, which need not be waited for, from
-// one of another Durable in this process, which must.
-type opening interface{ Opening() db.Owner }
-
+// openingOf returns the opening of a store that one process at a time can have
+// open, such as a file with a lock; see [db.Exclusive]. Wrappers are looked
+// through if they have a method Unwrap() db.DB. It tells a lease of a crashed
+// predecessor, which need not be waited for, from one of another Durable in this
+// process, which must.
 func openingOf(store db.DB) (db.Owner, bool) {
 	for range 32 { // more wrappers than anybody has: one that wraps itself ends
-		if o, ok := store.(opening); ok {
-			return o.Opening(), true
+		if x, ok := store.(db.Exclusive); ok {
+			return x.Opening(), true
 		}
 		w, ok := store.(interface{ Unwrap() db.DB })
 		if !ok {
@@ -41,7 +37,7 @@ func newRunOwner(store db.DB) db.Owner {
 	return owner
 }
 
-// bury empties a lease that was claimed under a former opening of a store that
+// buryLease empties a lease that was claimed under a former opening of a store that
 // only one process can have open: its holder is dead. Whoever claims it meanwhile
 // has changed its version, and keeps it.
 func (d *Durable) buryLease(ctx context.Context) error {
@@ -66,7 +62,6 @@ func (d *Durable) buryLease(ctx context.Context) error {
 // own is the goroutine of a run: it stands by for the lease, reads the journal,
 // and keeps the lease until it is lost or Close comes.
 func (d *Durable) own(ctx context.Context, r *durableRun) {
-	defer close(r.ended)
 	defer r.cancel(nil)
 	err := d.buryLease(ctx)
 	if err == nil {
@@ -119,23 +114,28 @@ func (d *Durable) hold(ctx context.Context, l *db.Lease, r *durableRun) error {
 	return nil
 }
 
-// load reads the journal into a new Memory, one record at a time, and returns
-// the greatest version in it.
-func (d *Durable) load(ctx context.Context) (_ *Memory, last int64, err error) {
+// load reads the journal into a new Memory and returns the greatest version in
+// it.
+func (d *Durable) load(ctx context.Context) (*Memory, int64, error) {
 	m, err := NewMemory(d.config.Memory)
 	if err != nil {
 		return nil, 0, err
 	}
-	defer func() {
-		if err != nil {
-			m.Close()
-		}
-	}()
+	last, err := d.loadInto(ctx, m)
+	if err != nil {
+		m.Close()
+		return nil, 0, err
+	}
+	return m, last, nil
+}
+
+// loadInto holds one record at a time, and removes tombstones past their time.
+func (d *Durable) loadInto(ctx context.Context, m *Memory) (last int64, err error) {
 	now := time.Now()
-	var old []db.Write // tombstones past their time
+	var old []db.Write
 	for rec, err := range d.store.Scan(ctx, d.config.Space) {
 		if err != nil {
-			return nil, 0, err
+			return 0, err
 		}
 		last = max(last, rec.Version)
 		if isTombstone(rec.Value) {
@@ -146,14 +146,14 @@ func (d *Durable) load(ctx context.Context) (_ *Memory, last int64, err error) {
 		}
 		msg, claim, err := readRecord(&rec, now)
 		if err != nil {
-			return nil, 0, err
+			return 0, err
 		}
 		if err := m.load(msg, claim, auxOf(rec.Version, &msg, isStray(rec.Value))); err != nil {
-			return nil, 0, fmt.Errorf("queue: journal: record %q of space %q: %w: %w", rec.ID, rec.Space, ErrDamaged, err)
+			return 0, fmt.Errorf("queue: journal: record %q of space %q: %w: %w", rec.ID, rec.Space, ErrDamaged, err)
 		}
 	}
 	if len(old) > 0 { // the rest at the next start
 		_, err = d.store.Write(ctx, old...)
 	}
-	return m, last, err
+	return last, err
 }

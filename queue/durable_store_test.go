@@ -20,8 +20,7 @@ import (
 // process: nothing that it still does reaches the store.
 type handle struct {
 	db.DB
-	opening db.Owner
-	cut     atomic.Bool
+	cut atomic.Bool
 
 	writes  atomic.Int64 // calls of Write
 	records atomic.Int64 // writes of the journal
@@ -29,7 +28,9 @@ type handle struct {
 
 var errKilled = errors.New("this process was killed")
 
-func newHandle(store db.DB) *handle { return &handle{DB: store, opening: db.NewOwner()} }
+func newHandle(store db.DB) *handle { return &handle{DB: store} }
+
+func (h *handle) Unwrap() db.DB { return h.DB }
 
 func (h *handle) Get(ctx context.Context, space string, ids ...string) ([]db.Record, error) {
 	if h.cut.Load() {
@@ -55,16 +56,6 @@ func (h *handle) Scan(ctx context.Context, space string) iter.Seq2[db.Record, er
 	}
 	return h.DB.Scan(ctx, space)
 }
-
-// exclusive is a handle of a store that one process at a time can have open.
-type exclusive struct{ *handle }
-
-func (e exclusive) Opening() db.Owner { return e.opening }
-
-// wrapped hides everything but what it wraps.
-type wrapped struct{ db.DB }
-
-func (w wrapped) Unwrap() db.DB { return w.DB }
 
 // faulty fails calls by chance, before their effect, after it, or both before and
 // long after: the write is on its way and arrives when nobody expects it.
@@ -117,12 +108,18 @@ func (f *faulty) Write(ctx context.Context, writes ...db.Write) ([]db.Result, er
 // slow takes virtual time for each write to the journal.
 type slow struct {
 	db.DB
-	takes time.Duration
+	takes atomic.Int64 // nanoseconds
 }
 
-func (s slow) Write(ctx context.Context, writes ...db.Write) ([]db.Result, error) {
+func newSlow(takes time.Duration) *slow {
+	s := &slow{DB: db.NewMemory()}
+	s.takes.Store(int64(takes))
+	return s
+}
+
+func (s *slow) Write(ctx context.Context, writes ...db.Write) ([]db.Result, error) {
 	if writes[0].Record.Space != "lease" {
-		t := time.NewTimer(s.takes)
+		t := time.NewTimer(time.Duration(s.takes.Load()))
 		defer t.Stop()
 		select {
 		case <-t.C:
@@ -133,8 +130,8 @@ func (s slow) Write(ctx context.Context, writes ...db.Write) ([]db.Result, error
 	return s.DB.Write(ctx, writes...)
 }
 
-// benchStore opens a store by name.
-func benchStore(b *testing.B, name string) db.DB {
+// openStore opens a new store by name.
+func openStore(b testing.TB, name string) db.DB {
 	if name == "memory" {
 		return db.NewMemory()
 	}

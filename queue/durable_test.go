@@ -364,7 +364,7 @@ func TestDurableDoesNotWaitForTheDead(t *testing.T) {
 		file, err := db.OpenFile(path)
 		require.NoError(t, err)
 		h := newHandle(file)
-		dead := newDurable(t, wrapped{exclusive{h}}, config)
+		dead := newDurable(t, h, config)
 		s := openSession(t, dead)
 		require.NoError(t, s.Commit(t.Context(), nil, admission("requests", 1)))
 		h.cut.Store(true)
@@ -375,14 +375,14 @@ func TestDurableDoesNotWaitForTheDead(t *testing.T) {
 		defer file.Close()
 		h = newHandle(file)
 		began := time.Now()
-		alive := newDurable(t, exclusive{h}, config)
+		alive := newDurable(t, h, config)
 		s = openSession(t, alive)
 		require.Zero(t, time.Since(began), "waited for a dead one")
 		one(t, s, "requests")
 
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Hour, errStop)
 		defer cancel()
-		_, err = newDurable(t, exclusive{h}, config).Open(ctx)
+		_, err = newDurable(t, h, config).Open(ctx)
 		require.ErrorIs(t, err, errStop, "the lease of another Durable in this process")
 		require.NoError(t, alive.Close())
 	})
@@ -454,15 +454,15 @@ func TestDurableRefusesDamagedRecords(t *testing.T) {
 
 func TestDurableOpenTellsErrorsOfTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHandle(db.NewMemory())
-		d := newDurable(t, h, queue.DurableConfig{})
-		h.cut.Store(true)
-		_, err := d.Open(t.Context())
-		require.ErrorIs(t, err, errKilled)
-		e := newDurable(t, exclusive{h}, queue.DurableConfig{})
-		_, err = e.Open(t.Context())
-		require.ErrorIs(t, err, errKilled)
-		h.cut.Store(false)
-		openSession(t, d) // and it may be tried again
+		for _, name := range []string{"memory", "file"} {
+			h := newHandle(openStore(t, name))
+			d := newDurable(t, h, queue.DurableConfig{})
+			h.cut.Store(true)
+			_, err := d.Open(t.Context())
+			require.ErrorIs(t, err, errKilled)
+			h.cut.Store(false)
+			openSession(t, d) // and it may be tried again
+			require.NoError(t, d.Close())
+		}
 	})
 }

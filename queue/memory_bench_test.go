@@ -46,9 +46,9 @@ func benchResource(n int) resource.Resource {
 //
 //	B/waiting  heap per message, less the encoding of its resource and its Due
 //	B/all      heap per message
-//	add-ns     an admission, in batches of 64
-//	move-ns    a Receive and a Commit, for each of a batch of 64
-//	gc-ms      CPU of a full collection, with nothing but the queue alive
+//	add-ns     CPU of an admission, in batches of 64
+//	move-ns    a Receive and a Commit, for each of a batch of 64; move-cpu-ns: its CPU
+//	gc-ms      a full collection, with nothing but the queue alive
 //	pour-ns    moving a message from a bucket of level 1 to one of level 0
 //	longest-us the longest Receive or Commit of all
 //
@@ -63,65 +63,39 @@ func BenchmarkMemoryWaiting(b *testing.B) {
 	}
 }
 
+const (
+	benchSpread = time.Minute
+	benchBatch  = 64
+	benchName   = "frozen-1000"
+)
+
 func benchWaiting(b *testing.B, n int) {
-	const minute, batch = time.Minute, 64
 	before := heapBytes()
 	m, err := NewMemory(MemoryConfig{})
 	require.NoError(b, err)
 	defer m.Close()
 	s, err := m.open(b.Context())
 	require.NoError(b, err)
-	start := time.Now().Add(time.Hour) // nothing is due while they come in
-	var adding time.Duration
-	var itself int
-	for i := 0; i < n; i += batch {
-		var next []Message
-		for k := i; k < min(i+batch, n); k++ {
-			due := start.Add(time.Duration(uint64(k) * 0x9e3779b97f4a7c15 % uint64(minute)))
-			next = append(next, Message{Queue: "frozen-1000", Resource: benchResource(k), Due: due})
-		}
-		if i == 0 {
-			for k := range next {
-				encoded, _ := next[k].Resource.MarshalBinary()
-				itself += len(encoded) + 8
-			}
-			itself /= len(next)
-		}
-		began := cpuTime()
-		err := s.Commit(b.Context(), nil, next...)
-		adding += cpuTime() - began
-		require.NoError(b, err)
-	}
+	itself, adding := fill(b, s, n)
 	all := (heapBytes() - before) / int64(n)
 	gc := collection()
+	pouring := pourAll(m)
 
-	// An idle receiver does this while it waits.
-	m.pushClock(time.Hour - time.Minute)
-	p := m.places[0]
-	poured, pouring := 0, cpuTime()
-	for k := 1; k > 0; poured += k {
-		p.wheel.turn(&m.slots, &p.near, tickOf(int64(time.Since(m.clock.base))), stepSize)
-		k = p.wheel.pourAhead(&m.slots, stepSize)
-	}
-	pouring = cpuTime() - pouring
-	m.pushClock(time.Minute)
-	step := minute * batch / time.Duration(n)
-	next := make([]Message, 0, batch)
+	next := make([]Message, 0, benchBatch)
 	var longest time.Duration
 	moves := 0
-	cpu := cpuTime()
-	began := time.Now()
+	cpu, began := cpuTime(), time.Now()
 	for b.Loop() {
-		m.pushClock(step)
+		m.pushClock(benchSpread * benchBatch / time.Duration(n))
 		call := time.Now()
-		ds, err := s.Receive(b.Context(), "frozen-1000", batch)
+		ds, err := s.Receive(b.Context(), benchName, benchBatch)
 		if err != nil {
 			b.Fatal(err)
 		}
 		longest = max(longest, time.Since(call))
 		next = next[:0]
 		for i := range ds {
-			next = append(next, ds[i].To("frozen-1000", ds[i].Due.Add(minute)))
+			next = append(next, ds[i].To(benchName, ds[i].Due.Add(benchSpread)))
 		}
 		call = time.Now()
 		if err := s.Commit(b.Context(), ds, next...); err != nil {
@@ -130,15 +104,53 @@ func benchWaiting(b *testing.B, n int) {
 		longest = max(longest, time.Since(call))
 		moves += len(ds)
 	}
-	b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/float64(moves), "move-cpu-ns")
-	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(float64(time.Since(began).Nanoseconds())/float64(moves), "move-ns")
-	b.ReportMetric(float64(adding.Nanoseconds())/float64(n), "add-ns")
+	b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/float64(moves), "move-cpu-ns")
+	b.ReportMetric(float64(longest.Microseconds()), "longest-us")
 	b.ReportMetric(float64(all-int64(itself)), "B/waiting")
 	b.ReportMetric(float64(all), "B/all")
+	b.ReportMetric(float64(adding.Nanoseconds())/float64(n), "add-ns")
 	b.ReportMetric(float64(gc.Microseconds())/1000, "gc-ms")
-	b.ReportMetric(float64(pouring.Nanoseconds())/float64(max(poured, 1)), "pour-ns")
-	b.ReportMetric(float64(longest.Microseconds()), "longest-us")
+	b.ReportMetric(pouring, "pour-ns")
+	b.ReportMetric(0, "ns/op")
+}
+
+// fill admits n messages that are due within a minute in an hour. It returns the
+// size of a message itself and the CPU that the admissions took.
+func fill(b *testing.B, s *memorySession, n int) (itself int, adding time.Duration) {
+	start := time.Now().Add(time.Hour)
+	next := make([]Message, 0, benchBatch)
+	for i := 0; i < n; i += benchBatch {
+		next = next[:0]
+		for k := i; k < min(i+benchBatch, n); k++ {
+			due := start.Add(time.Duration(uint64(k) * 0x9e3779b97f4a7c15 % uint64(benchSpread)))
+			next = append(next, Message{Queue: benchName, Resource: benchResource(k), Due: due})
+		}
+		began := cpuTime()
+		if err := s.Commit(b.Context(), nil, next...); err != nil {
+			b.Fatal(err)
+		}
+		adding += cpuTime() - began
+	}
+	encoded, err := next[0].Resource.MarshalBinary()
+	require.NoError(b, err)
+	return len(encoded) + 8, adding
+}
+
+// pourAll does what an idle receiver does while it waits for the first due, and
+// returns the CPU for each message in nanoseconds.
+func pourAll(m *Memory) float64 {
+	m.pushClock(time.Hour - time.Minute)
+	p := m.places[0]
+	began, poured := cpuTime(), 0
+	for n := 1; n > 0; poured += n {
+		_, now := m.now()
+		p.wheel.turn(&m.slots, &p.near, tickOf(now), stepSize)
+		n = p.wheel.pourAhead(&m.slots, stepSize)
+	}
+	took := cpuTime() - began
+	m.pushClock(time.Minute)
+	return float64(took.Nanoseconds()) / float64(max(poured, 1))
 }
 
 // pushClock lets time pass for m alone.

@@ -577,6 +577,21 @@ func (q *naive) Depths(ctx context.Context) ([]queue.Depth, error) {
 	return all, nil
 }
 
+func (q *naive) States(ctx context.Context) (map[resource.State]int, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil, queue.ErrClosed
+	}
+	counts := map[resource.State]int{}
+	for _, it := range q.items {
+		if it.holder == nil || q.fault != forgettingHeldStates {
+			counts[it.m.Resource.State]++
+		}
+	}
+	return counts, nil
+}
+
 func (q *naive) List(ctx context.Context, name string, after resource.ID, limit int) ([]queue.Message, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

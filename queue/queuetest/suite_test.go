@@ -66,6 +66,7 @@ const (
 	takingHeld
 	findingReady
 	countingReady
+	forgettingHeldStates
 	listingFromTheStart
 	resurrecting
 	forgettingClaims
@@ -130,6 +131,7 @@ var broken = []struct {
 	{takingHeld, "taken out of another's hands", "taker"},
 	{findingReady, "what is held isn't found", "finder"},
 	{countingReady, "what is held counts as ready", "depther"},
+	{forgettingHeldStates, "states of what is held not counted", "stater"},
 	{listingFromTheStart, "every page is the first", "lister"},
 	{resurrecting, "what was retired comes back with a new process", "a-kill-loses-nothing"},
 	{forgettingClaims, "claims forgotten with the process", "a-claim-is-found-again"},
@@ -177,7 +179,7 @@ func TestPowersAreOptional(t *testing.T) {
 		require.Empty(t, r.failed, c.name)
 		skipped[c.name] = r.skipped != ""
 	}
-	for _, name := range []string{"finder", "taker", "depther", "lister"} {
+	for _, name := range []string{"finder", "taker", "depther", "stater", "lister"} {
 		require.True(t, skipped[name], name)
 	}
 	require.False(t, skipped["never-early"])
