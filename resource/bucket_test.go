@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -398,6 +399,33 @@ func TestD22_ForeignLessonsAreBounded(t *testing.T) {
 	var back Bucket
 	require.NoError(t, back.UnmarshalBinary(b.AppendBinary(nil), at(0)))
 	require.Equal(t, b.Park, back.Park)
+}
+
+func TestD22_ForeignDialectsAreBounded(t *testing.T) {
+	for name, c := range map[string]struct {
+		l    Lesson
+		kept bool
+	}{
+		"fine":               {Lesson{HasQuota: true, Named: true, Bucket: "b", Limit: 1, Remaining: 1}, true},
+		"name at its bound":  {Lesson{HasQuota: true, Named: true, Bucket: strings.Repeat("b", MaxBucket)}, true},
+		"name too long":      {Lesson{HasQuota: true, Named: true, Bucket: strings.Repeat("b", MaxBucket+1)}, false},
+		"negative limit":     {Lesson{HasQuota: true, Named: true, Bucket: "b", Limit: -1}, false},
+		"negative remainder": {Lesson{HasQuota: true, Named: true, Bucket: "b", Remaining: -1}, false},
+	} {
+		p := Parser{Dialect: Dialect{Name: "mine", Read: func(_ *Answer, l *Lesson) {
+			l.HasQuota, l.Named, l.Bucket, l.Limit, l.Remaining = c.l.HasQuota, c.l.Named, c.l.Bucket, c.l.Limit, c.l.Remaining
+		}}}
+		l := p.Lesson(got(200))
+		require.Equal(t, c.kept, l.HasQuota && l.Named, name)
+		require.Equal(t, "mine", l.Dialect)
+		require.False(t, p.Lesson(got(0)).HasQuota, "there was no answer to read")
+		r := newborn(t)
+		p.Apply(r, got(200), &l)
+		require.Equal(t, c.kept, r.Bucket == c.l.Bucket, name)
+		p.Apply(r, got(200), &c.l)
+		_, err := r.MarshalBinary()
+		require.NoError(t, err, "%s: not even a lesson made by hand", name)
+	}
 }
 
 func TestSplit_WhoLearnsWhat(t *testing.T) {

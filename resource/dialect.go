@@ -76,34 +76,20 @@ func readGitHub(a *Answer, l *Lesson) {
 		}
 	}
 	if a.Status == http.StatusForbidden || a.Status == http.StatusTooManyRequests {
-		remains := remainsUnknown
-		switch {
-		case ok2 && remaining == 0:
-			remains = remainsNothing
-		case ok2:
-			remains = remainsSome
-		}
-		readGitHubRejection(a, l, remains)
+		// Nothing may be left without a reset that makes sense.
+		readGitHubRejection(a, l, ok2 && remaining == 0)
 		return
 	}
 	readOverload(a, l)
 }
 
-// What a rejection says of the quota. It may say that nothing is left without a
-// reset that makes sense.
-const (
-	remainsUnknown = iota
-	remainsNothing
-	remainsSome
-)
-
 // readGitHubRejection tells the primary limit from the secondary one, and both
 // from a 403 that is neither.
-func readGitHubRejection(a *Answer, l *Lesson, remains int) {
-	marker := secondaryMarker(a, remains)
+func readGitHubRejection(a *Answer, l *Lesson, nothingLeft bool) {
+	marker := secondaryMarker(a, nothingLeft)
 	until, odd, hasRetry := retryAfter(a)
 	switch {
-	case marker == "" && remains == remainsNothing:
+	case marker == "" && nothingLeft:
 		l.Kind, l.Evidence = PrimaryLimit, "x-ratelimit-remaining 0"
 		if l.HasQuota {
 			l.Until = l.Reset.Add(AfterReset)
@@ -125,13 +111,13 @@ func readGitHubRejection(a *Answer, l *Lesson, remains int) {
 	case hasRetry:
 		l.Until = until
 		l.Evidence = strings.TrimSpace(l.Evidence + ", retry-after " + odd)
-	case remains == remainsNothing && l.HasQuota:
+	case nothingLeft && l.HasQuota:
 		l.Until = l.Reset.Add(AfterReset)
 		l.Evidence += ", x-ratelimit-remaining 0"
 	default:
 		l.Fallback = true
 	}
-	if remains == remainsNothing {
+	if nothingLeft {
 		// A secondary limit that shows 0 says nothing of the quota (rule G-14).
 		l.HasQuota, l.Limit, l.Remaining, l.Reset, l.Window = false, 0, 0, time.Time{}, time.Time{}
 	}
@@ -139,7 +125,7 @@ func readGitHubRejection(a *Answer, l *Lesson, remains int) {
 
 // secondaryMarker returns how a rejection says that it is a secondary limit, or
 // nothing.
-func secondaryMarker(a *Answer, remains int) string {
+func secondaryMarker(a *Answer, nothingLeft bool) string {
 	text := bytes.ToLower(a.Excerpt)
 	switch {
 	case bytes.Contains(text, []byte("secondary rate limit")):
@@ -148,7 +134,7 @@ func secondaryMarker(a *Answer, remains int) string {
 		return "documentation_url names secondary rate limits"
 	case len(a.Header["Gh-Limited-By"]) > 0:
 		return "gh-limited-by"
-	case bytes.Contains(text, []byte("api rate limit exceeded")) && remains != remainsNothing:
+	case bytes.Contains(text, []byte("api rate limit exceeded")) && !nothingLeft:
 		return "message names a rate limit, and nothing says that none remain"
 	}
 	return ""
@@ -167,17 +153,14 @@ func readPlain(a *Answer, l *Lesson) {
 	readOverload(a, l)
 }
 
-// readOverload reads 429, and 503 with Retry-After, which mean the same to
-// every client (rules S-429, S-503).
+// readOverload reads 429 and 503 with Retry-After, which mean the same to every
+// client (rules S-429, S-503). A 429 without it is one in every dialect, and the
+// Parser's business.
 func readOverload(a *Answer, l *Lesson) {
 	if a.Status != http.StatusTooManyRequests && a.Status != http.StatusServiceUnavailable {
 		return
 	}
-	until, odd, ok := retryAfter(a)
-	switch {
-	case a.Status == http.StatusTooManyRequests && !ok:
-		l.Kind, l.Wide, l.Fallback, l.Evidence = OverloadLimit, true, true, "status 429"
-	case a.Status == http.StatusTooManyRequests, a.Status == http.StatusServiceUnavailable && ok:
+	if until, odd, ok := retryAfter(a); ok {
 		l.Kind, l.Wide, l.Until = OverloadLimit, true, until
 		l.Evidence = strings.TrimSpace("status " + strconv.Itoa(a.Status) + ", retry-after " + odd)
 	}

@@ -154,6 +154,9 @@ func TestG7_MissingOrBrokenHeadersTeachNothing(t *testing.T) {
 	a := github(200)
 	a.Header.Set("X-Ratelimit-Resource", string(make([]byte, MaxBucket+1)))
 	require.False(t, p.Lesson(a).Named, "a name beyond the bound is none")
+	a.Header.Set("X-Ratelimit-Resource", string(make([]byte, MaxBucket)))
+	require.True(t, p.Lesson(a).Named)
+	require.True(t, p.Lesson(github(200, "X-Ratelimit-Limit", "0")).HasQuota, "a limit of nothing is one")
 }
 
 func TestG8_LimitsAreReadNotAssumed(t *testing.T) {

@@ -136,6 +136,10 @@ func TestH11_SameTagOrBodyIsUnchanged(t *testing.T) {
 		require.Equal(t, s.want == Modified, res.Publish, s.name)
 	}
 	require.EqualValues(t, 5, r.Modified)
+	poll(r, digest(got(200), 15))
+	poll(r, digest(got(200), 15))
+	poll(r, digest(got(200), 15))
+	require.EqualValues(t, 2, r.Quiet)
 }
 
 func TestH15_VaryOnAllMatchesNothing(t *testing.T) {
@@ -167,4 +171,8 @@ func TestH5_ValidatorsThatCannotBeSentBackAreNotKept(t *testing.T) {
 		poll(r, got(200, "Etag", etag, "Last-Modified", etag))
 		require.True(t, r.Validators.IsZero(), name)
 	}
+	r := newborn(t)
+	longest := strings.Repeat("x", MaxValidator)
+	poll(r, got(200, "Etag", longest))
+	require.Equal(t, longest, r.Validators.ETag)
 }
