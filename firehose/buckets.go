@@ -34,13 +34,15 @@ type buckets struct {
 
 // scopeState is one scope with the quotas inside it, under one lock.
 type scopeState struct {
-	key resource.Scope
+	key     resource.Scope
+	durable bool // there is a store, and so there may have been a run before this one
 
 	mu       sync.Mutex
 	own      resource.Bucket             // the scope as a whole: concurrency, secondary limits, probes
 	quotas   map[string]*resource.Bucket // by the name that answers gave them
 	presumed string                      // what a resource is taken to draw from until an answer has named it
 	dialect  string                      // the most specific one that any answer has spoken
+	declared string                      // the one that a profile names; empty: none does
 	tickets  map[resource.ID]string      // resources on their way through requests, with their bucket's name
 	counts   map[string]int              // of tickets, by bucket
 	pace     *rate.Limiter               // declared by the user; nil: none
@@ -54,6 +56,7 @@ type scopeState struct {
 // lineState says that resources wait, or are about to wait, for a bucket.
 type lineState struct {
 	length  int           // resources that joined and have not left
+	pending int           // of them, those whose move has not ended yet
 	running bool          // the Gate has a goroutine for it
 	poked   bool          // joined since that goroutine last looked
 	changed chan struct{} // holds at most one sign that the bucket may admit now
@@ -81,7 +84,7 @@ func (b *buckets) scope(key resource.Scope, profile *resource.Profile) *scopeSta
 		b.mu.Lock()
 		if s = b.scopes[key]; s == nil {
 			s = &scopeState{
-				key: key, quotas: map[string]*resource.Bucket{}, tickets: map[resource.ID]string{}, counts: map[string]int{},
+				key: key, durable: b.store != nil, quotas: map[string]*resource.Bucket{}, tickets: map[resource.ID]string{}, counts: map[string]int{},
 				lines: map[string]*lineState{}, saved: map[string]savedBucket{},
 			}
 			b.scopes[key] = s
@@ -114,7 +117,7 @@ func (b *buckets) all() iter.Seq[*scopeState] {
 // configure applies what a profile declares. Where profiles of one scope
 // differ, the strictest counts.
 func (s *scopeState) configure(p *resource.Profile) {
-	if p.Limit.IsZero() && p.Concurrency == 0 && p.Reserve == 0 {
+	if p.Limit.IsZero() && p.Concurrency == 0 && p.Reserve == 0 && p.Dialect == "" {
 		return
 	}
 	s.mu.Lock()
@@ -122,8 +125,17 @@ func (s *scopeState) configure(p *resource.Profile) {
 	if spacing := p.Limit.Spacing(); spacing > 0 {
 		if limit := rate.Every(spacing); s.pace == nil {
 			s.pace = rate.NewLimiter(limit, 1)
+			if s.durable { // when the former run sent its last one is not known
+				s.pace.AllowN(time.Now(), 1)
+			}
 		} else if limit < s.pace.Limit() {
 			s.pace.SetLimit(limit)
+		}
+	}
+	if p.Dialect != "" {
+		s.declared = p.Dialect
+		if d, err := resource.DialectNamed(p.Dialect); err == nil && !s.capped && s.own.Cap == 0 {
+			s.own.Cap = d.Concurrency
 		}
 	}
 	if p.Concurrency > 0 && (!s.capped || p.Concurrency < s.own.Cap) {
@@ -400,7 +412,10 @@ const plainDialect = "plain"
 func (s *scopeState) spoken() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dialect == plainDialect {
+	switch {
+	case s.declared != "":
+		return s.declared
+	case s.dialect == plainDialect:
 		return ""
 	}
 	return s.dialect
@@ -480,7 +495,7 @@ func (b *buckets) load(ctx context.Context, now time.Time, log *slog.Logger) err
 		if dialect != "" {
 			s.dialect = dialect
 		}
-		saved := savedBucket{version: rec.Version, park: bucket.Park, reset: bucket.Reset, exhausted: bucket.Known && bucket.Remaining <= 0}
+		saved := savedBucket{version: rec.Version, park: bucket.Park, reset: bucket.Reset, exhausted: bucket.Known && bucket.Remaining <= s.reserve}
 		s.saved[key.Name] = saved
 		if key.Name == "" {
 			bucket.Cap, bucket.Reserve = s.own.Cap, s.own.Reserve

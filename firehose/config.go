@@ -100,7 +100,9 @@ type Config struct {
 	// the context of Serve has ended. Zero: DefaultStopTimeout.
 	StopTimeout time.Duration
 
-	// SinkTimeout bounds one call of Sink.Take. Zero: DefaultSinkTimeout.
+	// SinkTimeout is when the context of one call of Sink.Take ends. A sink that
+	// is deaf to it holds up its publisher, which Health shows. Zero:
+	// DefaultSinkTimeout.
 	SinkTimeout time.Duration
 
 	// SinkTries is how often a response is offered before its resource goes to

@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -402,28 +405,41 @@ func TestServeOnce(t *testing.T) {
 	})
 }
 
+// flaky is a store that can't be read for a while.
+type flaky struct {
+	db.DB
+	bad atomic.Bool
+}
+
+func (f *flaky) Scan(ctx context.Context, space string) iter.Seq2[db.Record, error] {
+	if space != "registry" || !f.bad.Load() {
+		return f.DB.Scan(ctx, space)
+	}
+	return func(yield func(db.Record, error) bool) { yield(db.Record{}, errReset) }
+}
+
 // Health and Ready while things go well, and while they do not.
 func TestHealthAndReady(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		name := filepath.Join(t.TempDir(), "uris")
+		store := &flaky{DB: db.NewMemory()}
+		store.bad.Store(true)
 		net := newScript(func(call) reply { return ok("", "") })
-		r := start(t, net, firehose.Config{Resources: resource.List(uriA), ResourceFile: name})
+		r := start(t, net, firehose.Config{Resources: resource.List(uriA), DB: store})
 		until(time.Second)
 		h := r.Health()
-		require.True(t, h.Live)
+		require.True(t, h.Live, "it may pass")
 		require.False(t, h.Ready)
-		require.Len(t, h.Reasons, 1)
-		require.Contains(t, h.Reasons[0], "initializer: ")
-		require.Contains(t, h.Reasons[0], "no such file")
+		require.Contains(t, strings.Join(h.Reasons, "\n"), "recall: backing off")
+		require.Contains(t, strings.Join(h.Reasons, "\n"), errReset.Error())
 		soon, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		require.ErrorContains(t, r.Ready(soon), "initializer")
-		require.Len(t, net.all(uriA), 1, "the others go on")
+		require.ErrorContains(t, r.Ready(soon), "recall")
+		require.Empty(t, net.all(""), "nothing is sent before the parks and wishes were read")
 
-		require.NoError(t, os.WriteFile(name, []byte(uriB), 0o600))
+		store.bad.Store(false)
 		require.NoError(t, r.Ready(t.Context()), "mended")
 		synctest.Wait()
-		require.Len(t, net.all(uriB), 1)
+		require.Len(t, net.all(uriA), 1)
 		require.Equal(t, firehose.Health{Live: true, Ready: true}, r.Health())
 		require.NoError(t, r.stop())
 	})
@@ -450,8 +466,20 @@ func TestResourceFile(t *testing.T) {
 		name := filepath.Join(t.TempDir(), "uris")
 		require.NoError(t, os.WriteFile(name, []byte(uriA+"\n\nftp://x.test\n"), 0o600))
 		r := start(t, newScript(func(call) reply { return ok("", "") }), firehose.Config{ResourceFile: name})
-		until(time.Second)
-		require.Contains(t, r.Health().Reasons[0], `line 3.URI: "ftp://x.test"`)
+		err := <-r.ended
+		require.ErrorContains(t, err, name)
+		var field *firehose.FieldError
+		require.ErrorAs(t, err, &field)
+		require.Equal(t, "line 3.URI", field.Field)
+		require.Equal(t, `"ftp://x.test"`, field.Value)
+		require.False(t, r.Health().Live)
+	})
+	bubble(t, func(t *testing.T) {
+		name := filepath.Join(t.TempDir(), "none")
+		r := start(t, newScript(func(call) reply { return ok("", "") }), firehose.Config{ResourceFile: name})
+		err := <-r.ended
+		require.ErrorIs(t, err, fs.ErrNotExist)
+		require.ErrorContains(t, err, name)
 	})
 }
 

@@ -16,7 +16,7 @@ import (
 // Buried is a resource in an error queue.
 type Buried struct {
 	Queue    string            `json:"queue"`
-	Cause    string            `json:"cause"`
+	Cause    string            `json:"cause"` // in words; no secret
 	Resource resource.Resource `json:"resource"`
 }
 
@@ -69,7 +69,7 @@ func (f *flow) fromErrors(ctx context.Context, verb string, ids []resource.ID, n
 	for _, id := range ids {
 		err := f.withSession(ctx, func(s queue.Session) error { return f.fromError(ctx, s, id, next) })
 		if err == nil && next == nil {
-			err = f.wishes.done(ctx, id)
+			err = f.wishes.forget(ctx, id)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("firehose: %s %v: %w", verb, id, err))

@@ -39,8 +39,8 @@ func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), ni
 
 // Event is something that a user may want to know at once.
 type Event struct {
-	Kind     EventKind
-	At       time.Time
+	Kind     EventKind         // what happened
+	At       time.Time         // when it was noticed
 	Resource resource.Resource // a copy, as it is after the event
 	Cause    string            // in words; no secret
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cannedos/cannedos/db"
@@ -52,6 +54,46 @@ type flow struct {
 	gate    lines
 	http    *reserving
 	log     *slog.Logger
+
+	stop   context.CancelCauseFunc // ends Serve; nil where a scheduler of the user's runs the services
+	failed atomic.Pointer[error]   // why it is impossible to go on
+	quiet  atomic.Bool             // the Requestors were asked to stop: whoever decides has stopped before them
+}
+
+// fail ends Serve if err can't pass: then it is worse to go on trying than to
+// say so. It returns err.
+func (f *flow) fail(err error) error {
+	if permanent(err) && f.failed.CompareAndSwap(nil, &err) {
+		f.log.Error("impossible to go on", "err", err)
+		if f.stop != nil {
+			f.stop(err)
+		}
+	}
+	return err
+}
+
+// failure returns why it is impossible to go on, or nil.
+func (f *flow) failure() error {
+	if err := f.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// permanent reports whether trying again can't help.
+func permanent(err error) bool {
+	if _, ok := errors.AsType[*FieldError](err); ok {
+		return true
+	}
+	for _, is := range []error{
+		fs.ErrNotExist, fs.ErrPermission, resource.ErrEncoding, resource.ErrNewer, queue.ErrClosed,
+		queue.ErrDamaged, queue.ErrNewer, db.ErrDamaged, db.ErrNewer, db.ErrForeign,
+	} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	return false
 }
 
 // profile returns the profile of a resource. A name that is not configured in
@@ -165,6 +207,11 @@ func (f *flow) place(d *queue.Delivery, r resource.Resource, now time.Time, from
 	decision := s.ticket(&r, now, fromLine)
 	switch decision.Kind {
 	case resource.Ready:
+		if f.quiet.Load() { // nobody would send it, and a claim counts as sent at the next start
+			s.giveBack(r.ID)
+			m.Queue, m.Due = QueueAnalyze, r.NotBefore
+			break
+		}
 		m.Queue, m.Due = QueueRequests, r.NotBefore
 		switch {
 		case fromLine:
@@ -242,6 +289,7 @@ func (f *flow) notify(kind EventKind, r *resource.Resource, cause string) {
 // outcome is repeated until ctx ends, deliveries that were lost are left to
 // their next holder.
 func (f *flow) commit(ctx context.Context, s queue.Session, done []queue.Delivery, next ...queue.Message) error {
+	defer f.landed(next)
 	wait := 10 * time.Millisecond
 	for {
 		err := s.Commit(ctx, done, next...)
@@ -250,6 +298,12 @@ func (f *flow) commit(ctx context.Context, s queue.Session, done []queue.Deliver
 		case err == nil:
 			return nil
 		case errors.As(err, &lost):
+			for i := range next { // what was handed out for them is not theirs any more
+				if slices.Contains(lost.IDs, next[i].Resource.ID) {
+					f.undo(next[i : i+1])
+					f.credits.done(next[i].Response)
+				}
+			}
 			done, next = without(done, next, lost.IDs)
 			if len(done) == 0 {
 				return nil
@@ -311,9 +365,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // scopes may have a request on its way. It is a service that every other one
 // comes after.
 func (f *flow) recall(ctx context.Context) error {
+	return f.ending(ctx, f.readBack(ctx))
+}
+
+func (f *flow) readBack(ctx context.Context) error {
 	session, err := f.queue.Open(ctx) // a durable queue is ours from here on
 	if err != nil {
-		return ending(ctx, err)
+		return err
 	}
 	defer session.Close()
 	if err := f.buckets.load(ctx, time.Now(), f.log); err != nil {

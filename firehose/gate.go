@@ -42,6 +42,7 @@ func (l *lines) join(s *scopeState, bucket string) string {
 		s.lines[name] = line
 	}
 	line.length++
+	line.pending++
 	line.poked = true
 	idle := !line.running
 	s.mu.Unlock()
@@ -59,6 +60,25 @@ func (l *lines) watch(s *scopeState, name string) {
 	defer l.mu.Unlock()
 	if l.start != nil {
 		l.start(s, name)
+	}
+}
+
+// landed ends the moves into lines that join has announced, whatever became of
+// them: until then no line is forgotten, however long a store takes.
+func (f *flow) landed(next []queue.Message) {
+	for i := range next {
+		if !isLine(next[i].Queue) {
+			continue
+		}
+		s := f.buckets.scope(next[i].Resource.Scope(), nil)
+		s.mu.Lock()
+		for name, line := range s.lines {
+			if lineName(resource.BucketKey{Scope: s.key, Name: name}) == next[i].Queue {
+				line.pending = max(0, line.pending-1)
+				line.poked = true
+			}
+		}
+		s.mu.Unlock()
 	}
 }
 
@@ -163,7 +183,7 @@ func (w *watcher) guard(fail func(error), run func() error) {
 func (w *watcher) run(ctx, work context.Context) error {
 	session, err := w.f.queue.Open(work)
 	if err != nil {
-		return ending(ctx, err)
+		return w.f.ending(ctx, err)
 	}
 	defer session.Close()
 	for {
@@ -176,7 +196,7 @@ func (w *watcher) run(ctx, work context.Context) error {
 		switch {
 		case err == nil:
 			if err := w.release(ctx, work, session, head); err != nil {
-				return ending(ctx, err)
+				return w.f.ending(ctx, err)
 			}
 		case ctx.Err() != nil:
 			return nil
@@ -194,7 +214,7 @@ var errIdle = errors.New("firehose: no resource in the line")
 func (w *watcher) empty() bool {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	if w.line.poked {
+	if w.line.poked || w.line.pending > 0 {
 		return false
 	}
 	w.line.length, w.line.running = 0, false

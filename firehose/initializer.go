@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cannedos/cannedos/queue"
 	"github.com/cannedos/cannedos/resource"
@@ -30,24 +31,24 @@ func (n *Initializer) Serve(ctx context.Context) error {
 	defer release()
 	session, err := n.f.queue.Open(work)
 	if err != nil {
-		return ending(ctx, err)
+		return n.f.ending(ctx, err)
 	}
 	defer session.Close()
 	listed := map[resource.ID]bool{}
 	add := func(specs iter.Seq2[resource.Spec, error]) error { return n.admit(ctx, session, specs, listed) }
 	if err := add(specsOf(n.f.cfg.Resources)); err != nil {
-		return ending(ctx, err)
+		return n.f.ending(ctx, err)
 	}
 	if name := n.f.cfg.ResourceFile; name != "" {
 		if err := add(specsInFile(name)); err != nil {
-			return ending(ctx, err)
+			return n.f.ending(ctx, err)
 		}
 	}
 	if err := n.registry(ctx, session, listed); err != nil {
-		return ending(ctx, err)
+		return n.f.ending(ctx, err)
 	}
 	if err := n.sweep(ctx, session, listed); err != nil {
-		return ending(ctx, err)
+		return n.f.ending(ctx, err)
 	}
 	scheduler.Ready(ctx)
 	return nil
@@ -93,6 +94,13 @@ func (f *flow) admitNew(ctx context.Context, session queue.Session, messages []q
 		for _, id := range exists.IDs {
 			in[id] = true
 		}
+		for i := range messages {
+			if in[messages[i].Resource.ID] {
+				if err := f.respec(ctx, session, &messages[i].Resource); err != nil {
+					return err
+				}
+			}
+		}
 		before := len(messages)
 		messages = slices.DeleteFunc(slices.Clone(messages), func(m queue.Message) bool { return in[m.Resource.ID] })
 		if len(messages) == before {
@@ -100,6 +108,43 @@ func (f *flow) admitNew(ctx context.Context, session queue.Session, messages []q
 		}
 	}
 	return nil
+}
+
+// respec gives a resource of an earlier run what its user asks for now. One that
+// is held, claimed or in an error queue keeps what it has until the next start.
+func (f *flow) respec(ctx context.Context, session queue.Session, now *resource.Resource) error {
+	finder, ok := queue.As[queue.Finder](f.queue)
+	if !ok {
+		return nil
+	}
+	m, _, err := finder.Find(ctx, now.ID)
+	if errors.Is(err, queue.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	every := now.Interval
+	if f.wishes.of(now.ID).interval > 0 { // what SetInterval said counts for more, from the next poll on
+		every = m.Resource.Interval
+	}
+	if old := m.Resource; old.Interval == every && old.MediaType == now.MediaType && old.Priority == now.Priority {
+		return nil
+	}
+	d, ok, err := f.takeIf(ctx, session, now.ID, f.waits)
+	if !ok || err != nil {
+		return err
+	}
+	if isLine(d.Queue) {
+		f.buckets.scope(d.Resource.Scope(), nil).leave(d.Queue)
+	}
+	next := d.To(QueueAnalyze, time.Time{})
+	r := &next.Resource
+	r.Interval, r.MediaType, r.Priority = every, now.MediaType, now.Priority
+	if at := r.Answered.Add(r.Effective()); !r.Answered.IsZero() && at.After(r.NotBefore) {
+		r.NotBefore = at // a slower wish counts at once
+	}
+	return f.commit(ctx, session, []queue.Delivery{d}, next)
 }
 
 // registry admits what came by Add in an earlier run, and removes what was
@@ -194,11 +239,11 @@ func (f *flow) takeOut(ctx context.Context, session queue.Session, id resource.I
 		if err := f.commit(ctx, session, []queue.Delivery{d}); err != nil {
 			return err
 		}
-		return f.wishes.done(ctx, id)
+		return f.wishes.forget(ctx, id)
 	}
 	if finder, canFind := queue.As[queue.Finder](f.queue); canFind {
 		if _, _, err := finder.Find(ctx, id); errors.Is(err, queue.ErrNotFound) {
-			return f.wishes.done(ctx, id)
+			return f.wishes.forget(ctx, id)
 		}
 	}
 	return nil

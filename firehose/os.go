@@ -14,8 +14,10 @@ import (
 	"github.com/cannedos/cannedos/scheduler"
 )
 
-// OS is a ready-made canned OS. Its methods may be called from any goroutine,
-// before, while and after it serves.
+// OS is a ready-made canned OS. Its methods may be called from any goroutine. With
+// a durable DB, what is known of resources is known once it serves: before that
+// the calls that look at one return queue.ErrStandby, and so does, for as long as
+// another process owns the queue, one that stands by.
 type OS struct {
 	f       *flow
 	sched   *scheduler.Scheduler
@@ -40,7 +42,7 @@ func New(config Config) (*OS, error) {
 		stats: &stats{}, credits: newCredits(cfg.PublishCount, cfg.PublishBytes), jitter: newJitter(cfg.Seed), log: cfg.Logger,
 	}
 	f.http = &reserving{
-		base: cfg.Transport, buckets: f.buckets, tokens: cfg.Tokens, dialect: f.dialect(),
+		base: cfg.Transport, buckets: f.buckets, tokens: cfg.Tokens,
 		parser: resource.Parser{FreshnessCap: cfg.FreshnessCap, ParkCap: cfg.ParkCap},
 		log:    func(ctx context.Context, msg string, args ...any) { f.log.WarnContext(ctx, msg, args...) },
 	}
@@ -58,7 +60,7 @@ func New(config Config) (*OS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("firehose: queue: %w", err)
 	}
-	os.sched, err = scheduler.New(scheduler.Config{Name: cfg.Name, Logger: cfg.Logger, Services: os.Services()})
+	os.sched, err = scheduler.New(scheduler.Config{Name: cfg.Name, Logger: cfg.Logger, Services: os.services()})
 	if refused, ok := errors.AsType[*scheduler.SpecError](err); ok { // of a name: all else is ours
 		field := "Tiers"
 		if refused.Alias == "" {
@@ -72,27 +74,31 @@ func New(config Config) (*OS, error) {
 	return os, nil
 }
 
-// dialect returns what profiles say of the dialect of a scope: the one that is
-// named by a profile with its credential, where there is exactly one.
-func (f *flow) dialect() func(resource.Scope) string {
-	byCredential := map[string]string{}
-	for _, p := range f.cfg.Profiles {
-		if p.Dialect == "" {
-			continue
-		}
-		if old, ok := byCredential[p.Credential]; ok && old != p.Dialect {
-			byCredential[p.Credential] = ""
-			continue
-		}
-		byCredential[p.Credential] = p.Dialect
-	}
-	return func(s resource.Scope) string { return byCredential[s.Credential] }
-}
-
 // Services returns the services of the flow, to be run by a scheduler of the
 // user's beside services of their own. Whoever runs them calls neither Serve nor
-// Services again.
+// Services again. The one that is called shutdown stops last and gives up what
+// the others have used, as Serve does at its end.
 func (o *OS) Services() []scheduler.Spec {
+	specs := o.services()
+	specs[0].After = []string{"shutdown"} // everything else comes after it
+	return append([]scheduler.Spec{{Alias: "shutdown", Service: scheduler.Func(func(ctx context.Context) error {
+		<-ctx.Done()
+		return o.shutdown()
+	})}}, specs...)
+}
+
+// shutdown gives up the queue, if it is our own, and idle connections.
+func (o *OS) shutdown() (err error) {
+	if o.ownQ {
+		err = o.f.queue.Close()
+	}
+	if t, ok := o.f.cfg.Transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+	return err
+}
+
+func (o *OS) services() []scheduler.Spec {
 	f := o.f
 	stop := f.cfg.StopTimeout + stopGrace
 	one := func(alias string, s scheduler.Service, after ...string) scheduler.Spec {
@@ -136,19 +142,17 @@ func Services(config Config) ([]scheduler.Spec, error) {
 // Serve runs the OS until ctx ends, and then stops it: nothing new is taken,
 // what is in flight is finished within Config.StopTimeout. It returns nil after
 // a clean stop, else what did not stop (*scheduler.UnstoppedError), or what made
-// it impossible to go on. An OS serves once; then Serve returns ErrServing.
+// it impossible to go on: state or a resource file that can't be read, a queue
+// that was closed or that another process has taken over. An OS serves once;
+// then Serve returns ErrServing.
 func (o *OS) Serve(ctx context.Context) error {
 	if !o.serving.CompareAndSwap(false, true) {
 		return ErrServing
 	}
+	ctx, o.f.stop = context.WithCancelCause(ctx)
+	defer o.f.stop(nil)
 	err := o.sched.Serve(ctx)
-	if o.ownQ {
-		err = errors.Join(err, o.f.queue.Close())
-	}
-	if t, ok := o.f.cfg.Transport.(interface{ CloseIdleConnections() }); ok {
-		t.CloseIdleConnections()
-	}
-	return err
+	return errors.Join(o.f.failure(), err, o.shutdown())
 }
 
 // Ready waits until every service is up and every resource of the Config is in,
@@ -262,13 +266,17 @@ func (f *flow) wish(ctx context.Context, id resource.ID, change func(*wishRecord
 	return nil
 }
 
+// waits reports whether what the named queue holds merely waits: it is neither
+// claimed nor in an error queue.
+func (f *flow) waits(name string) bool {
+	return name != QueueRequests && name != QueuePublish && !slices.Contains(ErrorQueues(), name)
+}
+
 // decideAgain takes a resource that waits out of turn, so that a wish counts at
 // once. One that is claimed, held or in an error queue is left where it is.
 func (f *flow) decideAgain(ctx context.Context, id resource.ID) error {
 	return f.withSession(ctx, func(s queue.Session) error {
-		d, ok, err := f.takeIf(ctx, s, id, func(name string) bool {
-			return name != QueueRequests && name != QueuePublish && !slices.Contains(ErrorQueues(), name)
-		})
+		d, ok, err := f.takeIf(ctx, s, id, f.waits)
 		if !ok || err != nil {
 			return err
 		}
@@ -402,15 +410,23 @@ func (s *scopeState) levels() (all []BucketStats) {
 // Health says whether the OS lives and is ready, with the reason in words for
 // each service that is not.
 type Health struct {
-	Live    bool     `json:"live"`
-	Ready   bool     `json:"ready"`
-	Reasons []string `json:"reasons,omitempty"`
+	Live    bool     `json:"live"`              // no service has ended for good with a failure
+	Ready   bool     `json:"ready"`             // every service is started or done
+	Reasons []string `json:"reasons,omitempty"` // for each service that is neither
 }
 
 // Health reads the states of the services. The OS lives while none of them has
 // ended for good with a failure.
 func (o *OS) Health() Health {
 	h := Health{Live: true, Ready: true}
+	if n := o.f.stats.deaf.Load(); n > 0 {
+		h.Ready = false
+		h.Reasons = append(h.Reasons, fmt.Sprintf("publisher: %d calls of Sink.Take go on after the end of their context", n))
+	}
+	if err := o.f.failure(); err != nil {
+		h.Live, h.Ready = false, false
+		h.Reasons = append(h.Reasons, err.Error())
+	}
 	for _, s := range o.sched.Services() {
 		if s.State == scheduler.Started || s.End == scheduler.Completed {
 			continue

@@ -25,7 +25,7 @@ func (p *Publisher) Serve(ctx context.Context) error {
 	defer release()
 	session, err := p.f.queue.Open(work)
 	if err != nil {
-		return ending(ctx, err)
+		return p.f.ending(ctx, err)
 	}
 	defer session.Close()
 	scheduler.Ready(ctx)
@@ -35,10 +35,10 @@ func (p *Publisher) Serve(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return p.finish(work, session)
 			}
-			return err
+			return p.f.fail(err)
 		}
 		if err := p.publish(work, session, got); err != nil {
-			return ending(ctx, err)
+			return p.f.ending(ctx, err)
 		}
 	}
 }
@@ -98,20 +98,37 @@ func sinkBackoff(attempts int) time.Duration {
 	return min(100*time.Millisecond<<min(attempts, 16), 30*time.Second)
 }
 
-// offer calls the sink, bounded in time. A panic of the sink is its error.
-func (p *Publisher) offer(work context.Context, response *resource.Response) (err error) {
+// offer calls the sink and waits for it, in a goroutine of its own, since a sink
+// may end the one that it is called in. A panic or a Goexit of the sink is its
+// error. One that is deaf to the end of its context keeps its publisher, and
+// Health says so.
+func (p *Publisher) offer(work context.Context, response *resource.Response) error {
 	if p.f.cfg.Sink == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeoutCause(work, p.f.cfg.SinkTimeout, errSinkTimeout)
 	defer cancel()
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("firehose: sink: panic: %v", v)
-		}
+	deaf := time.AfterFunc(p.f.cfg.SinkTimeout+deafAfter, func() { p.f.stats.deaf.Add(1) })
+	taken := make(chan error, 1)
+	go func() {
+		err := errors.New("firehose: sink: ended its goroutine")
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("firehose: sink: panic: %v", v)
+			}
+			taken <- err
+		}()
+		err = p.f.cfg.Sink.Take(ctx, response)
 	}()
-	return p.f.cfg.Sink.Take(ctx, response)
+	err := <-taken
+	if !deaf.Stop() {
+		p.f.stats.deaf.Add(-1)
+	}
+	return err
 }
+
+// deafAfter is how long after the end of its context a sink counts as deaf.
+const deafAfter = time.Second
 
 var errSinkTimeout = errors.New("firehose: sink timeout")
 
@@ -125,6 +142,12 @@ func (p *Publisher) drop(work context.Context, session queue.Session, got []queu
 	r.State, r.Why, r.Cause = resource.Parked, resource.ReasonSink, "the sink did not take the response"
 	f.credits.done(d.Response)
 	f.notify(EventDropped, &r, cause.Error())
+	if f.wishes.of(r.ID).removed {
+		if err := f.commit(work, session, got); err != nil {
+			return err
+		}
+		return f.wishes.done(work, r.ID)
+	}
 	return f.commit(work, session, got, f.bury(d, r, QueuePublishError, "sink: "+cause.Error()))
 }
 

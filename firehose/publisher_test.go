@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,17 +81,19 @@ func TestSinkIsRetried(t *testing.T) {
 func TestSinkGivesUp(t *testing.T) {
 	for _, cause := range []error{errSink, errors.New(strings.Repeat("long and é ", 500)), fmt.Errorf("odd \xff\x00 text")} {
 		bubble(t, func(t *testing.T) {
-			version, healthy := "one", true
+			version := "one"
+			var sick atomic.Bool
 			net := versions(&version)
 			sink := &taken{refuse: func(int, *resource.Response) error {
-				if healthy {
-					return nil
+				if sick.Load() {
+					return cause
 				}
-				return cause
+				return nil
 			}}
 			r := start(t, net, firehose.Config{Resources: resource.List(uriA, uriB), Sink: sink, SinkTries: 3, Observer: sink.observe})
 			until(30 * time.Second)
-			version, healthy = "two", false
+			net.do(func() { version = "two" })
+			sick.Store(true)
 			until(10 * time.Minute)
 			require.Equal(t, []string{"one", "one"}, sink.bodies())
 			require.EqualValues(t, 6, r.Stats().SinkErrors)
@@ -105,7 +108,7 @@ func TestSinkGivesUp(t *testing.T) {
 			require.Len(t, net.all(uriA), 2, "parked until a replay")
 			require.Zero(t, r.Stats().Publishing)
 
-			healthy = true
+			sick.Store(false)
 			ctx := context.Background()
 			require.NoError(t, r.Replay(ctx, idOf(t, uriA)))
 			require.ErrorIs(t, r.Replay(ctx, idOf(t, uriA)), firehose.ErrUnknown)
@@ -201,6 +204,8 @@ func TestBackPressure(t *testing.T) {
 				})
 				r := start(t, net, config)
 				until(10 * time.Minute)
+				mu.Lock()
+				defer mu.Unlock()
 				require.LessOrEqual(t, most, 5+2)
 				if config.PublishCount > 0 {
 					require.LessOrEqual(t, most, config.PublishCount)
@@ -213,7 +218,6 @@ func TestBackPressure(t *testing.T) {
 					asked[c.URL]++
 				}
 				require.Len(t, asked, 50, "none starves")
-				require.NoError(t, r.stop())
 			})
 		})
 	}
@@ -362,6 +366,8 @@ func TestPublishersRunTogether(t *testing.T) {
 		})
 		start(t, net, config)
 		until(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		require.Equal(t, 6, most)
 	})
 }

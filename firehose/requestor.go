@@ -35,15 +35,17 @@ func (q *Requestor) Serve(ctx context.Context) error {
 	defer release()
 	session, err := q.f.queue.Open(work)
 	if err != nil {
-		return ending(ctx, err)
+		return q.f.ending(ctx, err)
 	}
 	defer session.Close()
+	q.f.quiet.Store(false)
 	scheduler.Ready(ctx)
 	for ctx.Err() == nil {
 		if err := q.next(ctx, work, session); err != nil && ctx.Err() == nil {
-			return err
+			return q.f.fail(err)
 		}
 	}
+	q.f.quiet.Store(true)
 	return q.unclaim(work, session)
 }
 

@@ -178,7 +178,7 @@ func TestCrashWithARequestInFlight(t *testing.T) {
 		config := firehose.Config{Resources: []resource.Spec{{URI: uriA}, {URI: uriB, Interval: 5 * time.Minute}, {URI: uriC, Interval: 65 * time.Second}}}
 		r, kill := startMortal(t, net, open(), config)
 		until(61 * time.Second)
-		version = "two"
+		net.do(func() { version = "two" })
 		require.Equal(t, resource.HasOwner, r.explain(uriA).State)
 		kill()
 		require.Equal(t, []string{"one", "one", "one"}, r.sink.bodies())
@@ -281,8 +281,8 @@ func TestCrashWhileParked(t *testing.T) {
 					}
 					return c.reply
 				})
-				config := firehose.Config{Resources: many(10, ""), Workers: 16}
-				for i := range 4 { // a crash loop is no hammer
+				config := firehose.Config{Resources: many(6, ""), Workers: 16}
+				for i := range 3 { // a crash loop is no hammer
 					_, kill := startMortal(t, net, open(), config)
 					until(time.Duration(i+1) * 2 * time.Minute)
 					kill()
@@ -292,9 +292,9 @@ func TestCrashWhileParked(t *testing.T) {
 				r := start(t, net, config)
 				until(c.until - 1)
 				require.Len(t, net.all(""), 1)
-				over = true
-				until(c.until + time.Minute)
-				require.Greater(t, len(net.all("")), 100)
+				net.do(func() { over = true })
+				until(c.until + 20*time.Second)
+				require.Greater(t, len(net.all("")), 30)
 				require.NoError(t, r.stop())
 				require.NoError(t, store.Close())
 			})
@@ -384,18 +384,20 @@ func TestDamagedState(t *testing.T) {
 	for space, value := range map[string]string{"bucket": "{}", "registry": "{", "queue": "\x01"} {
 		t.Run(space, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				store := db.NewMemory()
-				_, err := store.Write(t.Context(), db.Write{Record: db.Record{Space: space, ID: resource.NewID().String(), Version: 1, Value: []byte(value)}})
+				store, id := db.NewMemory(), resource.NewID()
+				_, err := store.Write(t.Context(), db.Write{Record: db.Record{Space: space, ID: id.String(), Version: 1, Value: []byte(value)}})
 				require.NoError(t, err)
 				net := newScript(func(c call) reply { return ok("", "") })
 				r := start(t, net, firehose.Config{DB: store, Resources: resource.List(uriA)})
 				until(time.Minute)
 				require.Empty(t, net.all(""))
 				h := r.Health()
+				require.False(t, h.Live)
 				require.False(t, h.Ready)
-				reasons := strings.Join(h.Reasons, "\n")
-				require.Contains(t, reasons, "recall: ")
-				require.NoError(t, r.stop())
+				err = r.stop()
+				require.Error(t, err, "Serve says why it can't go on")
+				require.Contains(t, strings.Join(h.Reasons, "\n"), err.Error())
+				require.Contains(t, err.Error(), space)
 			})
 		})
 	}
@@ -458,5 +460,76 @@ func TestStandby(t *testing.T) {
 		require.NotEmpty(t, two.all(""))
 		require.Equal(t, 11*time.Minute, two.times(uriA)[0])
 		require.NoError(t, second.stop())
+	})
+}
+
+// A removal and an admission that a crash cut short are finished by the next
+// start.
+func TestRegistryLeftovers(t *testing.T) {
+	eachStore(t, func(t *testing.T, open func() db.DB) {
+		net := newScript(func(c call) reply {
+			r := ok(fmt.Sprint(c.n), "")
+			if c.URL == uriB {
+				r.slow = 20 * time.Second
+			}
+			return r
+		})
+		r, kill := startMortal(t, net, open(), firehose.Config{})
+		synctest.Wait()
+		require.NoError(t, r.Add(t.Context(), resource.Spec{URI: uriA}, resource.Spec{URI: uriB}))
+		until(10 * time.Second)
+		require.NoError(t, r.Remove(t.Context(), idOf(t, uriB)), "in flight: it is to be finished first")
+		kill()
+
+		store := open()
+		value := fmt.Sprintf(`{"spec":{"id":%q,"uri":%q},"every_ns":%d,"admitting":true}`, idOf(t, uriC), uriC, 10*time.Minute)
+		_, err := store.Write(t.Context(), db.Write{Record: db.Record{Space: "registry", ID: idOf(t, uriC).String(), Version: 1, Value: []byte(value)}})
+		require.NoError(t, err)
+		r = start(t, net, firehose.Config{DB: store})
+		until(30 * time.Minute)
+		require.Len(t, net.all(uriB), 1)
+		_, err = r.Explain(t.Context(), idOf(t, uriB))
+		require.ErrorIs(t, err, firehose.ErrUnknown)
+		require.GreaterOrEqual(t, len(net.all(uriA)), 28)
+		require.Len(t, net.all(uriC), 3)
+		found, err := store.Get(t.Context(), "registry", idOf(t, uriA).String(), idOf(t, uriB).String(), idOf(t, uriC).String())
+		require.NoError(t, err)
+		require.Len(t, found, 2, "the wish to remove is fulfilled and forgotten")
+		for _, rec := range found {
+			require.NotContains(t, string(rec.Value), "admitting")
+		}
+		require.NoError(t, r.stop())
+		require.NoError(t, store.Close())
+	})
+}
+
+// A start gives what is in already the interval and the media type that are
+// asked for now; what SetInterval said counts for more.
+func TestRestartWithOtherSpecs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := db.NewMemory()
+		net := newScript(func(c call) reply { return status(200, "Content-Type", "text/plain") })
+		specs := []resource.Spec{{URI: uriA, Interval: 10 * time.Minute}, {URI: uriB, Interval: 10 * time.Minute}, {URI: uriC, Interval: time.Minute}}
+		r := start(t, net, firehose.Config{DB: store, Resources: specs})
+		until(time.Second)
+		require.NoError(t, r.SetInterval(t.Context(), idOf(t, uriA), time.Minute))
+		until(10*time.Minute + 30*time.Second)
+		require.NoError(t, r.stop())
+		specs[1].Interval, specs[1].MediaType = 5*time.Minute, "text/html"
+		specs[2].Interval = 20 * time.Minute
+		r = start(t, net, firehose.Config{DB: store, Resources: specs})
+		until(40 * time.Minute)
+		mins := func(uri string) (all []int) {
+			for _, d := range net.times(uri) {
+				all = append(all, int(d.Minutes()))
+			}
+			return all
+		}
+		require.Equal(t, []int{0, 10, 11, 12}, mins(uriA)[:4])
+		require.Equal(t, []int{0, 10, 20}, mins(uriB)[:3], "from the next poll on")
+		require.Equal(t, "text/html", net.all(uriB)[2].Header.Get("Accept"))
+		require.Equal(t, resource.ReasonMediaType, r.explain(uriB).Why)
+		require.Equal(t, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 31}, mins(uriC), "from the next poll on")
+		require.NoError(t, r.stop())
 	})
 }

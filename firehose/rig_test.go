@@ -58,6 +58,7 @@ type reply struct {
 
 // script is an origin of a test: it answers as the test says, and records.
 type script struct {
+	turn   sync.Mutex // held while answer runs, and by do
 	answer func(c call) reply
 
 	mu       sync.Mutex
@@ -87,7 +88,7 @@ func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
 		s.inFlight--
 		s.mu.Unlock()
 	})
-	r := s.answer(c)
+	r := s.turnOf(c)
 	if r.after != nil {
 		defer r.after()
 	}
@@ -120,6 +121,19 @@ func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
 		Status: http.StatusText(r.status), StatusCode: r.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: h, Body: body, ContentLength: -1, Request: req,
 	}, nil
+}
+
+func (s *script) turnOf(c call) reply {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	return s.answer(c)
+}
+
+// do changes what answer goes by.
+func (s *script) do(change func()) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	change()
 }
 
 func wait(ctx context.Context, d time.Duration) error {
@@ -239,6 +253,8 @@ type rig struct {
 	net  *script
 	sink *taken
 	stop func() error // ends Serve and returns its error
+
+	ended chan error // gets the error of Serve, unless stop has
 }
 
 // start serves an OS over a script. What the config leaves open is filled in.
@@ -263,9 +279,15 @@ func start(t *testing.T, net *script, config firehose.Config) *rig {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- os.Serve(ctx) }()
+	r.ended = done
 	r.stop = sync.OnceValue(func() error {
 		cancel()
-		return <-done
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(time.Hour): // a test has taken it
+			return nil
+		}
 	})
 	t.Cleanup(func() { r.stop() })
 	return r

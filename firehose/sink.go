@@ -62,15 +62,15 @@ func LogSink(log *slog.Logger) Sink {
 // Line is one line of a [JSONLines] sink.
 type Line struct {
 	ID       resource.ID      `json:"id"`
-	URI      string           `json:"uri"`
+	URI      string           `json:"uri"`           // as it was asked for, or relocated
 	URL      string           `json:"url,omitempty"` // what answered, where redirects led elsewhere
-	Status   int              `json:"status"`
+	Status   int              `json:"status"`        // of HTTP
 	Outcome  resource.Outcome `json:"outcome"`
-	ETag     string           `json:"etag,omitempty"`
-	Received time.Time        `json:"received"`
-	Body     json.RawMessage  `json:"body,omitempty"` // where it is JSON
-	Text     string           `json:"text,omitempty"` // where it is other text
-	Bytes    []byte           `json:"bytes,omitempty"`
+	ETag     string           `json:"etag,omitempty"`  // as the origin sent it
+	Received time.Time        `json:"received"`        // when the header had arrived, in UTC
+	Body     json.RawMessage  `json:"body,omitempty"`  // where it is JSON
+	Text     string           `json:"text,omitempty"`  // where it is other text
+	Bytes    []byte           `json:"bytes,omitempty"` // where it is neither
 }
 
 // JSONLines returns a sink that writes each response as one line of JSON (a

@@ -32,14 +32,14 @@ func (s *stage) Serve(ctx context.Context) error {
 	defer release()
 	session, err := s.f.queue.Open(work)
 	if err != nil {
-		return ending(ctx, err)
+		return s.f.ending(ctx, err)
 	}
 	defer session.Close()
 	scheduler.Ready(ctx)
 	for {
 		got, err := session.Receive(ctx, s.name, batch)
 		if err != nil {
-			return ending(ctx, err)
+			return s.f.ending(ctx, err)
 		}
 		now := time.Now()
 		next := make([]queue.Message, 0, len(got))
@@ -55,11 +55,11 @@ func (s *stage) Serve(ctx context.Context) error {
 		}
 		if err := s.f.commit(work, session, got, next...); err != nil {
 			s.f.undo(next)
-			return ending(ctx, err)
+			return s.f.ending(ctx, err)
 		}
 		for _, id := range removed { // a wish is forgotten when it was fulfilled, and not before
 			if err := s.f.wishes.done(work, id); err != nil {
-				return ending(ctx, err)
+				return s.f.ending(ctx, err)
 			}
 		}
 	}
@@ -80,11 +80,11 @@ func (f *flow) undo(next []queue.Message) {
 
 // ending is what a service returns when it was interrupted by err: nothing if
 // it was asked to stop.
-func ending(ctx context.Context, err error) error {
+func (f *flow) ending(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	return err
+	return f.fail(err)
 }
 
 // forfeit ends a claim of a run that is over. It reports whether there was one.

@@ -42,21 +42,21 @@ func (s *Stats) NotModifiedShare() float64 {
 
 // BucketStats is the level of one bucket.
 type BucketStats struct {
-	Key       resource.BucketKey `json:"key"`
+	Key       resource.BucketKey `json:"key"`   // no name: the scope as a whole
 	Known     bool               `json:"known"` // Limit, Remaining and Reset were told
 	Limit     int64              `json:"limit,omitempty"`
 	Remaining int64              `json:"remaining,omitempty"`
 	Reset     time.Time          `json:"reset,omitzero"`
 	Park      time.Time          `json:"park,omitzero"`
 	Why       string             `json:"why,omitempty"` // of the park
-	InFlight  int                `json:"in_flight"`
-	Line      int                `json:"line"` // resources that wait for it
+	InFlight  int                `json:"in_flight"`     // requests that were sent and have not ended
+	Line      int                `json:"line"`          // resources that wait for it
 }
 
 // Quantiles are those of a duration, exact to about 3 percent.
 type Quantiles struct {
-	Count              int64
-	P50, P95, P99, Max time.Duration
+	Count              int64         // of what was measured
+	P50, P95, P99, Max time.Duration // so many percent were no longer
 }
 
 // MarshalJSON writes milliseconds.
@@ -74,9 +74,11 @@ func (q Quantiles) MarshalJSON() ([]byte, error) {
 // stats are the counters behind Stats.
 type stats struct {
 	polls, requests, bytes, published, sinkErrors atomic.Int64
-	outcomes                                      [16]atomic.Int64
-	events                                        [eventKinds]atomic.Int64
-	lateness                                      histogram
+
+	deaf     atomic.Int64 // calls of the sink beyond the end of their context
+	outcomes [16]atomic.Int64
+	events   [eventKinds]atomic.Int64
+	lateness histogram
 }
 
 func (s *stats) polled(o resource.Outcome, hops int, bytes int64) {

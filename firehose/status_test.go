@@ -170,7 +170,7 @@ func TestGone(t *testing.T) {
 		e := r.explain(uriA)
 		require.Equal(t, resource.Gone, e.State)
 		require.Equal(t, uriA+": gone, will not be requested again by itself: gone [S-410] (status 410, confirmed); in queue requests-error", e.String())
-		back = true
+		net.do(func() { back = true })
 		require.NoError(t, r.Replay(context.Background(), idOf(t, uriA)))
 		until(3*time.Hour + time.Second)
 		require.Len(t, net.all(uriA), 4)
@@ -266,7 +266,7 @@ func TestUnauthorizedStopsTheCredential(t *testing.T) {
 		r := start(t, net, config)
 		until(59 * time.Second)
 		require.Len(t, net.all(""), 1+6, "one of the credential")
-		rotated = true
+		net.do(func() { rotated = true })
 		until(3 * time.Minute)
 		for i := range 20 {
 			require.NotEmpty(t, net.all(fmt.Sprintf("https://a.test/%d", i)))

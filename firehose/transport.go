@@ -74,7 +74,6 @@ type reserving struct {
 	buckets *buckets
 	tokens  resource.TokenSource
 	parser  resource.Parser
-	dialect func(resource.Scope) string // what profiles say; empty: detect
 	log     func(ctx context.Context, msg string, args ...any)
 }
 
@@ -241,11 +240,7 @@ func hopeless(err error) bool {
 // or the one that the scope has spoken before.
 func (t *reserving) parserFor(s *scopeState) resource.Parser {
 	p := t.parser
-	name := t.dialect(s.key)
-	if name == "" {
-		name = s.spoken()
-	}
-	if name != "" {
+	if name := s.spoken(); name != "" {
 		p.Dialect, _ = resource.DialectNamed(name) // names were checked by New
 	}
 	return p

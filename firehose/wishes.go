@@ -176,7 +176,7 @@ func decodeWish(rec db.Record) (w wishRecord, err error) {
 		return w, nil
 	}
 	if err := json.Unmarshal(rec.Value, &w); err != nil {
-		return w, fmt.Errorf("firehose: wish %q: %w", rec.ID, err)
+		return w, fmt.Errorf("firehose: record %q of space %q: %w: %w", rec.ID, rec.Space, resource.ErrEncoding, err)
 	}
 	if w.Spec != nil {
 		w.Spec.Interval = w.Every
@@ -199,6 +199,15 @@ func (w *wishes) added(ctx context.Context, id resource.ID) (bool, error) {
 
 // done forgets the wish to remove a resource, which has been fulfilled.
 func (w *wishes) done(ctx context.Context, id resource.ID) error {
+	return w.change(ctx, id, func(r *wishRecord) {
+		if r.Removed { // and not admitted again meanwhile
+			*r = wishRecord{}
+		}
+	})
+}
+
+// forget takes out all that is known of a wish, with its resource.
+func (w *wishes) forget(ctx context.Context, id resource.ID) error {
 	return w.change(ctx, id, func(r *wishRecord) { *r = wishRecord{} })
 }
 

@@ -48,7 +48,13 @@ func TestWishesRace(t *testing.T) {
 		require.Equal(t, wish{paused: true, interval: 16 * 50}, w.of(id))
 		require.Empty(t, w.busy)
 		require.NoError(t, w.done(t.Context(), id))
+		require.True(t, w.of(id).paused, "there was no removal to fulfil")
+		require.NoError(t, w.change(t.Context(), id, func(r *wishRecord) { r.Removed = true }))
 		require.NoError(t, w.done(t.Context(), id))
+		require.NoError(t, w.done(t.Context(), id))
+		require.Zero(t, w.of(id))
+		require.NoError(t, w.change(t.Context(), id, func(r *wishRecord) { r.Paused = true }))
+		require.NoError(t, w.forget(t.Context(), id))
 		require.Zero(t, w.of(id))
 		require.Zero(t, w.count.Load())
 	}
@@ -108,9 +114,9 @@ func TestWishesErrors(t *testing.T) {
 		bent := resource.NewID()
 		_, err := store.Write(t.Context(), db.Write{Record: db.Record{Space: wishSpace, ID: bent.String(), Version: 1, Value: []byte(bad)}})
 		require.NoError(t, err)
-		require.ErrorContains(t, w.change(t.Context(), bent, pause), fmt.Sprintf("wish %q", bent))
+		require.ErrorContains(t, w.change(t.Context(), bent, pause), fmt.Sprintf("record %q", bent))
 		_, err = w.added(t.Context(), bent)
 		require.Error(t, err)
 	}
-	require.ErrorContains(t, again.load(t.Context()), "wish ")
+	require.ErrorContains(t, again.load(t.Context()), "record ")
 }

@@ -71,8 +71,8 @@ const (
 //
 //   - it admits the resource, or retires it,
 //   - it sets, changes or clears its Cause: it buries it or digs it out,
-//   - it sets, changes or clears the Owner of the resource: it claims it, or
-//     brings a result.
+//   - it sets, changes or clears the Owner of the resource, or the instant of its
+//     claim: it claims it, or brings a result, or both at once.
 //
 // All other moves touch memory only. So a poll costs two records, whatever way
 // the resource takes between, and this after a crash: a resource comes back where

@@ -73,22 +73,3 @@ func TestDurableOverFile(t *testing.T) {
 		},
 	}.Run(t)
 }
-
-func BenchmarkDurableMemory(b *testing.B) {
-	queuetest.Bench(b, func(b *testing.B) queue.Queue {
-		d, err := queue.NewDurable(db.NewMemory(), queue.DurableConfig{})
-		require.NoError(b, err)
-		return d
-	})
-}
-
-func BenchmarkDurableFile(b *testing.B) {
-	queuetest.Bench(b, func(b *testing.B) queue.Queue {
-		file, err := db.OpenFile(filepath.Join(b.TempDir(), "q.db"))
-		require.NoError(b, err)
-		b.Cleanup(func() { file.Close() })
-		d, err := queue.NewDurable(file, queue.DurableConfig{})
-		require.NoError(b, err)
-		return d
-	})
-}

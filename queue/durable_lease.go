@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,6 +27,10 @@ func openingOf(store db.DB) (db.Owner, bool) {
 	}
 	return db.Owner{}, false
 }
+
+// exclusiveTTL is how long the lease lasts in a store that only one process can
+// have open: longer than any process. The next opening empties it.
+const exclusiveTTL = 10 * 365 * 24 * time.Hour
 
 // newRunOwner makes an Owner whose first half is that of the opening, where there
 // is one, so that each lease says under which opening it was claimed.
@@ -65,15 +70,39 @@ func (d *Durable) own(ctx context.Context, r *durableRun) {
 	defer r.cancel(nil)
 	err := d.buryLease(ctx)
 	if err == nil {
-		spec := db.LeaseSpec{
-			Space: leaseSpace, ID: d.config.Space, Owner: d.owner,
-			TTL: d.config.TTL, Skew: d.config.Skew, Wait: true,
-		}
-		err = db.Hold(ctx, d.store, spec, func(ctx context.Context, l *db.Lease) error {
-			return d.hold(ctx, l, r)
-		})
+		err = d.holdLease(ctx, r)
 	}
 	d.failed(ctx, r, err)
+}
+
+// holdLease stands by for the lease and works under it.
+func (d *Durable) holdLease(ctx context.Context, r *durableRun) error {
+	spec := db.LeaseSpec{
+		Space: leaseSpace, ID: d.config.Space, Owner: d.owner,
+		TTL: d.config.TTL, Skew: d.config.Skew, Wait: true,
+	}
+	work := func(ctx context.Context, l *db.Lease) error { return d.hold(ctx, l, r) }
+	if _, ok := openingOf(d.store); !ok {
+		return db.Hold(ctx, d.store, spec, work)
+	}
+	// Nobody else can have the store, so nothing is won by an end that would
+	// come while this process is stopped, or the store fails. Only another Durable
+	// of this process can hold the lease, and gives it back when it goes: so it is
+	// asked for as often as otherwise, and not by a share of its long life.
+	spec.TTL, spec.Wait = exclusiveTTL, false
+	for {
+		err := db.Hold(ctx, d.store, spec, work)
+		if !errors.Is(err, db.ErrHeld) {
+			return err
+		}
+		pause := time.NewTimer(d.config.TTL / 3)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return err
+		}
+	}
 }
 
 // failed tells those who wait for a run that never came to own the queue.

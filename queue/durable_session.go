@@ -154,9 +154,11 @@ func (s *durableSession) needed(p *prepared, e *journaled) (bool, error) {
 	if marks == 0 {
 		return false, nil
 	}
-	// Both claimed, or both buried: by the same, and for the same?
+	// Both claimed, or both buried: by the same, at the same instant, and for the
+	// same? A claim that follows a claim carries the result of the first.
 	held, _, err := s.s.m.Find(context.Background(), e.ID)
-	return held.Resource.Owner != next.Resource.Owner || held.Cause != next.Cause, err
+	return held.Resource.Owner != next.Resource.Owner || !held.Resource.Claimed.Equal(next.Resource.Claimed) ||
+		held.Cause != next.Cause, err
 }
 
 // The number that Memory keeps for each message is the version of its record

@@ -113,6 +113,12 @@ func TestDurableJournalsClaimsAndResults(t *testing.T) {
 				commit(t, s, d, m)
 				d = one(t, s, "publish")
 			})
+			costs(1, "claimed again by the same", func() {
+				m := d.To("publish", time.Time{})
+				m.Resource.Claim(d.Resource.Owner, time.Now().Add(time.Second), time.Now().Add(time.Minute))
+				commit(t, s, d, m)
+			})
+			d = one(t, s, "publish")
 			costs(1, "claimed by another", func() { commit(t, s, d, claim(d, "publish")) })
 			d = one(t, s, "publish")
 			costs(1, "result", func() {
@@ -385,6 +391,29 @@ func TestDurableDoesNotWaitForTheDead(t *testing.T) {
 		_, err = newDurable(t, h, config).Open(ctx)
 		require.ErrorIs(t, err, errStop, "the lease of another Durable in this process")
 		require.NoError(t, alive.Close())
+	})
+}
+
+// Two in one process over one file: the second waits for the first, and not for
+// long once that has gone.
+func TestDurableStandsByInOneProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := openStore(t, "file")
+		first := newDurable(t, store, queue.DurableConfig{})
+		s := openSession(t, first)
+		require.NoError(t, s.Commit(t.Context(), nil, admission("requests", 1)))
+		second := newDurable(t, store, queue.DurableConfig{})
+		opened := make(chan error, 1)
+		go func() {
+			_, err := second.Open(t.Context())
+			opened <- err
+		}()
+		time.Sleep(10 * time.Minute)
+		require.Empty(t, opened, "the first has it")
+		require.NoError(t, first.Close())
+		began := time.Now()
+		require.NoError(t, <-opened)
+		require.LessOrEqual(t, time.Since(began), db.DefaultTTL)
 	})
 }
 

@@ -137,6 +137,7 @@ type job struct {
 	stdout, stderr io.Writer
 	origin         *origin // nil where somebody else's is polled
 	items          atomic.Int64
+	unhealthy      []string
 }
 
 // show is the sink: it counts the events that a response holds.
@@ -171,6 +172,7 @@ func (j *job) serve(ctx context.Context, config firehose.Config) error {
 	lost := make(chan int, 1)
 	go func() { // owned by this function, which waits for it by lost
 		j.watch(ctx, canned)
+		j.unhealthy = canned.Health().Reasons
 		lost <- j.lost(canned, config.Resources)
 		stop()
 	}()
@@ -234,14 +236,14 @@ type summary struct {
 	Lost        int      `json:"lost"`
 	LateP99     float64  `json:"late_p99_ms"`
 	Failed      int64    `json:"failed"`
-	Services    []string `json:"unhealthy,omitempty"`
+	Unhealthy   []string `json:"unhealthy,omitempty"` // just before the stop
 }
 
 func (j *job) report(s firehose.Stats, lost int) error {
 	v := summary{
 		Polls: s.Polls, Modified: s.Outcomes[resource.Modified.String()], NotModified: s.Outcomes[resource.NotModified.String()],
 		Items: j.items.Load(), Published: s.Published, Lost: lost, LateP99: float64(s.Late.P99.Microseconds()) / 1000,
-		Failed: s.Outcomes[resource.Failed.String()],
+		Failed: s.Outcomes[resource.Failed.String()], Unhealthy: j.unhealthy,
 	}
 	if j.origin != nil {
 		j.origin.judge(&v)
@@ -250,8 +252,20 @@ func (j *job) report(s firehose.Stats, lost int) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(j.stdout, "%s\n", line)
-	return err
+	if _, err := fmt.Fprintf(j.stdout, "%s\n", line); err != nil {
+		return err
+	}
+	if lost > 0 || v.Impolite != nil && *v.Impolite > 0 {
+		return fmt.Errorf("%d resources lost, %d impolite requests: neither may happen", v.Lost, deref(v.Impolite))
+	}
+	return nil
+}
+
+func deref(n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	return *n
 }
 
 func logger(w io.Writer, verbose bool) *slog.Logger {

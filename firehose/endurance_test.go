@@ -1,0 +1,215 @@
+package firehose_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cannedos/cannedos/db"
+	"github.com/cannedos/cannedos/firehose"
+	"github.com/cannedos/cannedos/resource"
+)
+
+// slowJournal is a store whose journal is slow for a while.
+type slowJournal struct {
+	db.DB
+	delay *atomic.Int64
+}
+
+func (s slowJournal) Write(ctx context.Context, writes ...db.Write) ([]db.Result, error) {
+	if d := time.Duration(s.delay.Load()); d > 0 && writes[0].Record.Space == "queue" {
+		time.Sleep(d)
+	}
+	return s.DB.Write(ctx, writes...)
+}
+
+// A resource that joins a line while the store is slow lands in a line that
+// somebody still watches.
+func TestASlowStoreStrandsNobody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var delay atomic.Int64
+		net := newScript(func(c call) reply {
+			if c.URL == uriA && c.n == 2 {
+				delay.Store(int64(3 * time.Second))
+				time.AfterFunc(20*time.Second, func() { delay.Store(0) })
+				return reply{slow: 200 * time.Millisecond, status: 429, header: map[string]string{"Retry-After": "10"}}
+			}
+			return reply{slow: 100 * time.Millisecond, body: fmt.Sprint(c.n), header: map[string]string{"ETag": fmt.Sprintf(`"%d"`, c.n)}}
+		})
+		specs := []resource.Spec{{URI: uriA, Interval: time.Minute}, {URI: uriB, Interval: 200 * time.Millisecond}}
+		r := start(t, net, firehose.Config{Resources: specs, DB: slowJournal{db.NewMemory(), &delay}, Workers: 1})
+		time.Sleep(20 * time.Minute)
+		for _, uri := range []string{uriA, uriB} {
+			times := net.times(uri)
+			require.Greater(t, times[len(times)-1], 18*time.Minute, "%s is still polled", uri)
+		}
+		require.NoError(t, r.stop())
+	})
+}
+
+// copyOf is the store as a kill would leave it now.
+func copyOf(t *testing.T, store db.DB) db.DB {
+	c := db.NewMemory()
+	for _, space := range []string{"queue", "bucket", "registry"} {
+		for rec, err := range store.Scan(t.Context(), space) {
+			require.NoError(t, err)
+			_, err = c.Write(t.Context(), db.Write{Record: rec})
+			require.NoError(t, err)
+		}
+	}
+	return c
+}
+
+// Where a claim follows a claim at once, since the sink took longer than the
+// interval, the result between them is written all the same.
+func TestAClaimThatFollowsAClaimCarriesItsResult(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := db.NewMemory()
+		net := newScript(func(c call) reply {
+			return reply{body: fmt.Sprint(c.n), header: map[string]string{"X-Poll-Interval": "10", "ETag": fmt.Sprintf(`"%d"`, c.n)}}
+		})
+		slow := firehose.SinkFunc(func(context.Context, *resource.Response) error {
+			time.Sleep(12 * time.Second)
+			return nil
+		})
+		specs := []resource.Spec{{URI: uriA, Interval: time.Second}}
+		r := start(t, net, firehose.Config{DB: store, Sink: slow, Resources: specs})
+		time.Sleep(60*time.Second + 500*time.Millisecond)
+		killed := copyOf(t, store)
+		require.NoError(t, r.stop())
+		n := len(net.all(""))
+
+		r = start(t, net, firehose.Config{DB: killed, Resources: specs})
+		time.Sleep(25 * time.Second)
+		calls := net.all("")
+		require.Greater(t, len(calls), n)
+		require.GreaterOrEqual(t, calls[n].At-calls[n-1].At, 10*time.Second, "the interval that the origin told ten times")
+		require.NotEmpty(t, calls[n].Header["If-None-Match"], "the validators of the results that the sink took")
+		require.NoError(t, r.stop())
+	})
+}
+
+// A resource that is asked for differently at the next start is polled so.
+func TestAChangedSpecCountsAtTheNextStart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := db.NewMemory()
+		net := newScript(func(call) reply { return ok("", "") })
+		r := start(t, net, firehose.Config{DB: store, Resources: []resource.Spec{{URI: uriA, Interval: 2 * time.Second}}})
+		time.Sleep(19 * time.Second)
+		require.NoError(t, r.stop())
+		require.Len(t, net.all(uriA), 10)
+		r = start(t, net, firehose.Config{DB: store, Resources: []resource.Spec{{URI: uriA, Interval: time.Hour}}})
+		time.Sleep(50 * time.Minute)
+		require.Len(t, net.all(uriA), 10, "the user has asked to slow down")
+		time.Sleep(15 * time.Minute)
+		require.Len(t, net.all(uriA), 11)
+		require.NoError(t, r.stop())
+	})
+}
+
+// A clean stop leaves no claim behind, though the sink was slower than polling.
+func TestACleanStopLeavesNoClaim(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := db.NewMemory()
+		net := newScript(func(c call) reply { return reply{body: fmt.Sprint(c.At)} })
+		var forfeited atomic.Int64
+		config := firehose.Config{
+			DB:        store,
+			Resources: []resource.Spec{{URI: uriA, Interval: 5 * time.Second}, {URI: uriB, Interval: 5 * time.Second}},
+			Sink: firehose.SinkFunc(func(context.Context, *resource.Response) error {
+				time.Sleep(7 * time.Second)
+				return nil
+			}),
+			Observer: func(e firehose.Event) {
+				if e.Kind == firehose.EventForfeited {
+					forfeited.Add(1)
+				}
+			},
+		}
+		for range 5 {
+			r := start(t, net, config)
+			time.Sleep(41 * time.Second)
+			require.NoError(t, r.stop())
+		}
+		require.Zero(t, forfeited.Load())
+	})
+}
+
+// A sink that ends its goroutine has refused the response, and is offered it no
+// more often than one that returns an error.
+func TestASinkThatEndsItsGoroutine(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		net := newScript(func(c call) reply { return reply{body: fmt.Sprint(c.At)} })
+		var offers atomic.Int64
+		sink := firehose.SinkFunc(func(_ context.Context, r *resource.Response) error {
+			if r.Resource.URI == uriA {
+				offers.Add(1)
+				runtime.Goexit()
+			}
+			return nil
+		})
+		r := start(t, net, firehose.Config{Sink: sink, SinkTries: 3, Resources: []resource.Spec{{URI: uriA, Interval: time.Minute}, {URI: uriB, Interval: time.Minute}}})
+		time.Sleep(time.Hour)
+		require.EqualValues(t, 3, offers.Load())
+		require.Greater(t, len(net.all(uriB)), 50, "the other one goes on")
+		list, err := r.Errors(t.Context(), firehose.QueuePublishError, resource.ID{}, 10)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		require.NoError(t, r.stop())
+	})
+}
+
+// A sink that is deaf to the end of its context is seen.
+func TestADeafSinkIsSeen(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		net := newScript(func(c call) reply { return reply{body: fmt.Sprint(c.At)} })
+		hear := make(chan struct{})
+		sink := firehose.SinkFunc(func(context.Context, *resource.Response) error {
+			<-hear
+			return nil
+		})
+		r := start(t, net, firehose.Config{Sink: sink, Resources: resource.List(uriA)})
+		time.Sleep(firehose.DefaultSinkTimeout + 2*time.Second)
+		h := r.Health()
+		require.False(t, h.Ready)
+		require.Contains(t, strings.Join(h.Reasons, "\n"), "Sink.Take")
+		close(hear)
+		time.Sleep(time.Second)
+		require.True(t, r.Health().Ready)
+		require.NoError(t, r.stop())
+	})
+}
+
+// A profile's dialect counts for the scopes of its resources, and no others.
+func TestADialectIsThatOfItsScopes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		net := newScript(func(call) reply { return reply{slow: time.Second, body: "x"} })
+		var specs []resource.Spec
+		for n := range 8 {
+			specs = append(specs,
+				resource.Spec{URI: fmt.Sprintf("https://hub.test/%d", n), Profile: "hub", Interval: time.Hour},
+				resource.Spec{URI: fmt.Sprintf("https://plain.test/%d", n), Interval: time.Hour})
+		}
+		r := start(t, net, firehose.Config{Resources: specs, Profiles: map[string]resource.Profile{"hub": {Dialect: "github"}}})
+		time.Sleep(time.Minute)
+		busy := map[string]int{}
+		for _, b := range r.Stats().Buckets {
+			busy[b.Key.Origin]++
+		}
+		require.Len(t, busy, 2)
+		last := map[string]time.Duration{}
+		for _, c := range net.all("") {
+			host := strings.Split(c.URL, "/")[2]
+			last[host] = max(last[host], c.At)
+		}
+		require.GreaterOrEqual(t, last["hub.test"], 7*time.Second, "one at a time")
+		require.Less(t, last["plain.test"], 4*time.Second, "four at a time")
+		require.NoError(t, r.stop())
+	})
+}
