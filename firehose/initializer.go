@@ -110,7 +110,8 @@ func (f *flow) admitNew(ctx context.Context, session queue.Session, messages []q
 	return nil
 }
 
-// respec gives a resource of an earlier run what its user asks for now. One that
+// respec gives a resource of an earlier run what its user asks for now, from its
+// next poll on, as SetInterval does. One that
 // is held, claimed or in an error queue keeps what it has until the next start.
 func (f *flow) respec(ctx context.Context, session queue.Session, now *resource.Resource) error {
 	finder, ok := queue.As[queue.Finder](f.queue)
@@ -141,9 +142,6 @@ func (f *flow) respec(ctx context.Context, session queue.Session, now *resource.
 	next := d.To(QueueAnalyze, time.Time{})
 	r := &next.Resource
 	r.Interval, r.MediaType, r.Priority = every, now.MediaType, now.Priority
-	if at := r.Answered.Add(r.Effective()); !r.Answered.IsZero() && at.After(r.NotBefore) {
-		r.NotBefore = at // a slower wish counts at once
-	}
 	return f.commit(ctx, session, []queue.Delivery{d}, next)
 }
 
