@@ -67,7 +67,20 @@ type lineState struct {
 type savedBucket struct {
 	version     int64
 	park, reset time.Time
-	exhausted   bool
+	left        int64 // requests that remain, where they are few; else lowWater
+}
+
+// lowWater is what remains of a window from where on each answer is written
+// down: with a claim on top, nothing is taken for there that is not.
+const lowWater = 8
+
+// level is what of a bucket must be written when it changes.
+func level(b *resource.Bucket) savedBucket {
+	v := savedBucket{park: b.Park, reset: b.Reset, left: lowWater}
+	if b.Known {
+		v.left = max(0, min(lowWater, b.Remaining-b.Reserve))
+	}
+	return v
 }
 
 func newBuckets(store db.DB, owner db.Owner) *buckets {
@@ -383,7 +396,7 @@ func (r *reservation) settle(l *resource.Lesson, sent, now time.Time, free bool,
 }
 
 // unsavedLocked returns which of the named buckets must be written: a longer
-// park, another window, or a window that has just run out.
+// park, another window, or a window that is running out.
 func (s *scopeState) unsavedLocked(names ...string) (keys []resource.BucketKey) {
 	for _, name := range names {
 		b := s.quotas[name]
@@ -393,9 +406,10 @@ func (s *scopeState) unsavedLocked(names ...string) (keys []resource.BucketKey) 
 			continue
 		}
 		was := s.saved[name]
-		exhausted := b.Known && b.Remaining <= b.Reserve
+		now := level(b)
 		window := b.Known && b.Reset.Sub(was.reset).Abs() > 5*time.Second
-		if b.Park.After(was.park) || window || exhausted != was.exhausted {
+		low := now.left != was.left && (now.left < lowWater || was.version > 0)
+		if b.Park.After(was.park) || window || low {
 			keys = append(keys, resource.BucketKey{Scope: s.key, Name: name})
 		}
 		if len(names) == 2 && names[0] == names[1] {
@@ -447,7 +461,7 @@ func (b *buckets) saveOne(ctx context.Context, key resource.BucketKey) error {
 		if key.Name != "" {
 			bucket = s.quotaLocked(key.Name)
 		}
-		now := savedBucket{park: bucket.Park, reset: bucket.Reset, exhausted: bucket.Known && bucket.Remaining <= bucket.Reserve}
+		now := level(bucket)
 		was := s.saved[key.Name]
 		value := encodeBucket(key, s.dialect, bucket)
 		s.mu.Unlock()
@@ -495,13 +509,14 @@ func (b *buckets) load(ctx context.Context, now time.Time, log *slog.Logger) err
 		if dialect != "" {
 			s.dialect = dialect
 		}
-		saved := savedBucket{version: rec.Version, park: bucket.Park, reset: bucket.Reset, exhausted: bucket.Known && bucket.Remaining <= s.reserve}
+		bucket.Reserve = s.reserve
+		saved := level(&bucket)
+		saved.version = rec.Version
 		s.saved[key.Name] = saved
 		if key.Name == "" {
-			bucket.Cap, bucket.Reserve = s.own.Cap, s.own.Reserve
+			bucket.Cap = s.own.Cap
 			s.own = bucket
 		} else {
-			bucket.Reserve = s.reserve
 			s.quotas[key.Name] = &bucket
 			if s.presumed == "" {
 				s.presumed = key.Name
@@ -515,13 +530,19 @@ func (b *buckets) load(ctx context.Context, now time.Time, log *slog.Logger) err
 
 // settling leaves a scope alone until the instant: a request of a run that has
 // ended may still be on its way.
-func (b *buckets) settling(scope resource.Scope, until time.Time) {
-	s := b.scope(scope, nil)
+//
+// The request counts as spent in the named bucket, for the same reason.
+func (b *buckets) settling(key resource.BucketKey, until time.Time) {
+	s := b.scope(key.Scope, nil)
 	s.mu.Lock()
-	if until.After(s.own.ProbeFrom) {
-		s.own.TakeOver(until)
+	defer s.mu.Unlock()
+	if q := s.quotaLocked(s.nameLocked(key.Name)); q != nil {
+		q.Take()
+		q.TakeOver(until)
+	} else {
+		s.own.Take()
 	}
-	s.mu.Unlock()
+	s.own.TakeOver(until)
 }
 
 // bucketID is the key of a bucket in the store, bounded whatever its names.

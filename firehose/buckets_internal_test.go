@@ -181,13 +181,51 @@ func TestBucketsAreRestored(t *testing.T) {
 	require.Error(t, again.save(t.Context(), []resource.BucketKey{{Scope: resource.Scope{Origin: "\xff"}}}), "no store keeps that name")
 }
 
+// What is left of a window is written down answer by answer when it is little,
+// and a claim of the former run is taken off it: a kill overdraws nothing.
+func TestLastRequestsOfAWindowOutliveAKill(t *testing.T) {
+	store := db.NewMemory()
+	key := resource.Scope{Credential: "c", Origin: "https://a.test"}
+	core := resource.BucketKey{Scope: key, Name: "core"}
+	now := time.Now()
+	answer := func(b *buckets, remaining int64) {
+		r, d := b.scope(key, nil).take("core", now)
+		require.NotNil(t, r, d)
+		l := resource.Lesson{
+			Dialect: "github", Named: true, Bucket: "core", HasQuota: true, Limit: 100, Remaining: remaining,
+			Reset: now.Add(time.Hour), Window: now.Add(time.Hour).Round(time.Second),
+		}
+		require.NoError(t, b.save(t.Context(), r.settle(&l, now, now, false, 1)))
+		r.release()
+	}
+	first := newBuckets(store, db.NewOwner())
+	for _, remaining := range []int64{99, 50, 3, 2} {
+		answer(first, remaining)
+	}
+	restart := func(claims int) (admitted int) {
+		b := newBuckets(store, db.NewOwner())
+		require.NoError(t, b.load(t.Context(), now, slog.New(slog.DiscardHandler)))
+		for range claims {
+			b.settling(core, now)
+		}
+		r, _ := b.scope(key, nil).take("core", now)
+		if r == nil {
+			return 0
+		}
+		return 1
+	}
+	require.Equal(t, 1, restart(0), "one at least is left")
+	require.Zero(t, restart(1), "it may be the one that the former run was sending")
+	require.Zero(t, restart(2))
+}
+
 // The claim of a former run keeps a scope quiet until it has certainly ended.
 func TestSettling(t *testing.T) {
 	b := newBuckets(nil, db.Owner{})
 	key := resource.Scope{Origin: "https://a.test"}
 	now := time.Now()
-	b.settling(key, now.Add(time.Minute))
-	b.settling(key, now.Add(10*time.Second)) // never shortens
+	b.settling(resource.BucketKey{Scope: key}, now.Add(time.Minute))
+	b.settling(resource.BucketKey{Scope: key}, now.Add(10*time.Second)) // never shortens
 	s := b.scope(key, nil)
 	none, d := s.take("", now)
 	require.Nil(t, none)

@@ -396,7 +396,7 @@ func (f *flow) readBack(ctx context.Context) error {
 		for _, m := range page {
 			after = m.Resource.ID
 			if !m.Resource.Owner.IsZero() && m.Resource.Owner != f.owner {
-				f.buckets.settling(m.Resource.Scope(), m.Resource.ClaimUntil)
+				f.buckets.settling(m.Resource.Key(), m.Resource.ClaimUntil)
 			}
 		}
 		if len(page) < 1000 {
