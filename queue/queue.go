@@ -115,7 +115,7 @@ type Taker interface {
 
 // Depth is the size of one named queue.
 type Depth struct {
-	Name    string    `json:"name"`
+	Name    string    `json:"name"`             // of the queue
 	Waiting int       `json:"waiting"`          // not due yet
 	Ready   int       `json:"ready"`            // due, and not delivered
 	Held    int       `json:"held"`             // in the hands of sessions
