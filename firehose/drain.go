@@ -56,7 +56,8 @@ func (o *OS) Replay(ctx context.Context, ids ...resource.ID) error {
 	})
 }
 
-// Drain takes resources out of an error queue for good. Ids that are not in an
+// Drain takes resources out of an error queue and forgets them. One that the
+// Config lists is admitted again by the next start, as if it were new. Ids that are not in an
 // error queue are reported as ErrUnknown; the others are drained all the same.
 func (o *OS) Drain(ctx context.Context, ids ...resource.ID) error {
 	return o.f.fromErrors(ctx, "drain", ids, nil)

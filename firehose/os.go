@@ -205,8 +205,10 @@ func (f *flow) add(ctx context.Context, session queue.Session, r resource.Resour
 var ErrUnknown = errors.New("firehose: no such resource")
 
 // Remove ends the polling of a resource. A request that is on its way is
-// finished and its answer published; nothing follows it. ErrUnknown where there
-// is no such resource.
+// finished and its answer published; nothing follows it. What was known of it is
+// forgotten, its interval included: added again, it is asked at once. A resource
+// that the Config lists is admitted again by the next start. ErrUnknown where
+// there is no such resource.
 func (o *OS) Remove(ctx context.Context, id resource.ID) error {
 	if err := o.f.wish(ctx, id, func(w *wishRecord) { w.Removed = true }); err != nil {
 		return fmt.Errorf("firehose: remove %v: %w", id, err)
