@@ -57,8 +57,9 @@ func (o *OS) Replay(ctx context.Context, ids ...resource.ID) error {
 }
 
 // Drain takes resources out of an error queue and forgets them. One that the
-// Config lists is admitted again by the next start, as if it were new. Ids that are not in an
-// error queue are reported as ErrUnknown; the others are drained all the same.
+// Config lists is admitted again by the next start, as if it were new. Ids that
+// are not in an error queue are reported as ErrUnknown; the others are drained
+// all the same.
 func (o *OS) Drain(ctx context.Context, ids ...resource.ID) error {
 	return o.f.fromErrors(ctx, "drain", ids, nil)
 }
@@ -69,9 +70,6 @@ func (f *flow) fromErrors(ctx context.Context, verb string, ids []resource.ID, n
 	var errs []error
 	for _, id := range ids {
 		err := f.withSession(ctx, func(s queue.Session) error { return f.fromError(ctx, s, id, next) })
-		if err == nil && next == nil {
-			err = f.wishes.forget(ctx, id)
-		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("firehose: %s %v: %w", verb, id, err))
 		}
@@ -88,7 +86,10 @@ func (f *flow) fromError(ctx context.Context, s queue.Session, id resource.ID, n
 		return ErrUnknown
 	}
 	if next == nil {
-		return f.commit(ctx, s, []queue.Delivery{d})
+		if err := f.commit(ctx, s, []queue.Delivery{d}); err != nil {
+			return err
+		}
+		return f.wishes.forget(ctx, &d.Resource)
 	}
 	return f.commit(ctx, s, []queue.Delivery{d}, next(&d)...)
 }

@@ -216,3 +216,36 @@ func TestADialectIsThatOfItsScopes(t *testing.T) {
 		require.NoError(t, r.stop())
 	})
 }
+
+// To take a resource out and to add it again is no reason to ask early, in one
+// process or across a restart.
+func TestRemoveAndAddKeepTheInterval(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := db.NewMemory()
+		net := newScript(func(call) reply {
+			return reply{body: "x", header: map[string]string{"ETag": `"1"`, "X-Poll-Interval": "60"}}
+		})
+		config := firehose.Config{DB: store, Resources: resource.List(uriB)}
+		r := start(t, net, config)
+		require.NoError(t, r.Add(t.Context(), resource.Spec{URI: uriA}))
+		pass(2 * time.Second)
+		require.NoError(t, r.Remove(t.Context(), idOf(t, uriA)))
+		pass(time.Second)
+		require.NoError(t, r.Add(t.Context(), resource.Spec{URI: uriA}))
+		pass(10 * time.Second)
+		require.Len(t, net.all(uriA), 1)
+		require.NoError(t, r.Remove(t.Context(), idOf(t, uriA)))
+		require.NoError(t, r.Remove(t.Context(), idOf(t, uriB)))
+		require.NoError(t, r.stop())
+
+		r = start(t, net, config)
+		require.NoError(t, r.Add(t.Context(), resource.Spec{URI: uriA}))
+		pass(30 * time.Second)
+		require.Len(t, net.all(uriA), 1)
+		require.Len(t, net.all(uriB), 1)
+		pass(30 * time.Second)
+		require.Len(t, net.all(uriA), 2)
+		require.Len(t, net.all(uriB), 2)
+		require.NoError(t, r.stop())
+	})
+}

@@ -130,7 +130,12 @@ func (f *flow) newResource(spec resource.Spec) (resource.Resource, error) {
 	if err != nil {
 		return resource.Resource{}, err
 	}
-	return resource.New(spec, f.credential(p, origin))
+	r, err := resource.New(spec, f.credential(p, origin))
+	if err != nil {
+		return r, err
+	}
+	r.Rest(f.wishes.of(r.ID).rest) // it was here before
+	return r, nil
 }
 
 // home sets the scope of r to that of its target: its URI, or for one request

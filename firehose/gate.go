@@ -246,7 +246,7 @@ func (w *watcher) release(ctx, work context.Context, session queue.Session, head
 				return err
 			}
 			w.left()
-			return w.f.wishes.done(work, d.Resource.ID)
+			return w.f.wishes.done(work, &d.Resource)
 		}
 		return w.move(work, session, head, p.Message)
 	}

@@ -237,11 +237,11 @@ func (f *flow) takeOut(ctx context.Context, session queue.Session, id resource.I
 		if err := f.commit(ctx, session, []queue.Delivery{d}); err != nil {
 			return err
 		}
-		return f.wishes.forget(ctx, id)
+		return f.wishes.forget(ctx, &d.Resource)
 	}
 	if finder, canFind := queue.As[queue.Finder](f.queue); canFind {
 		if _, _, err := finder.Find(ctx, id); errors.Is(err, queue.ErrNotFound) {
-			return f.wishes.forget(ctx, id)
+			return f.wishes.change(ctx, id, func(r *wishRecord) { *r = wishRecord{Rest: r.Rest} })
 		}
 	}
 	return nil

@@ -190,6 +190,7 @@ func (o *OS) Add(ctx context.Context, specs ...resource.Spec) error {
 func (f *flow) add(ctx context.Context, session queue.Session, r resource.Resource) error {
 	err := f.wishes.change(ctx, r.ID, func(w *wishRecord) { // a pause stays, a removal that is under way does not
 		w.Spec, w.Every, w.Admitting, w.Removed = new(r.Spec), r.Interval, true, false
+		r.Rest(resource.Rebase(w.Rest, time.Now())) // it was here before
 	})
 	if err != nil {
 		return err
@@ -206,9 +207,9 @@ var ErrUnknown = errors.New("firehose: no such resource")
 
 // Remove ends the polling of a resource. A request that is on its way is
 // finished and its answer published; nothing follows it. What was known of it is
-// forgotten, its interval included: added again, it is asked at once. A resource
-// that the Config lists is admitted again by the next start. ErrUnknown where
-// there is no such resource.
+// forgotten, but for the instant before which it may not be asked, should it be
+// added again. A resource that the Config lists is admitted again by the next
+// start. ErrUnknown where there is no such resource.
 func (o *OS) Remove(ctx context.Context, id resource.ID) error {
 	if err := o.f.wish(ctx, id, func(w *wishRecord) { w.Removed = true }); err != nil {
 		return fmt.Errorf("firehose: remove %v: %w", id, err)

@@ -146,7 +146,7 @@ func (p *Publisher) drop(work context.Context, session queue.Session, got []queu
 		if err := f.commit(work, session, got); err != nil {
 			return err
 		}
-		return f.wishes.done(work, r.ID)
+		return f.wishes.done(work, &r)
 	}
 	return f.commit(work, session, got, f.bury(d, r, QueuePublishError, "sink: "+cause.Error()))
 }
@@ -157,7 +157,7 @@ func (p *Publisher) move(work context.Context, session queue.Session, got []queu
 		if err := p.f.commit(work, session, got); err != nil {
 			return err
 		}
-		return p.f.wishes.done(work, r.ID)
+		return p.f.wishes.done(work, &r)
 	}
 	if err := p.f.commit(work, session, got, next); err != nil {
 		p.f.undo([]queue.Message{next})

@@ -113,7 +113,7 @@ func (q *Requestor) move(work context.Context, session queue.Session, got []queu
 		if err := q.f.commit(work, session, got); err != nil {
 			return err
 		}
-		return q.f.wishes.done(work, r.ID)
+		return q.f.wishes.done(work, &r)
 	}
 	if err := q.f.commit(work, session, got, next); err != nil {
 		q.f.undo([]queue.Message{next})

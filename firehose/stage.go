@@ -43,22 +43,22 @@ func (s *stage) Serve(ctx context.Context) error {
 		}
 		now := time.Now()
 		next := make([]queue.Message, 0, len(got))
-		var removed []resource.ID
+		var removed []*resource.Resource
 		for i := range got {
 			r := got[i].Resource
 			r.Forfeit(now) // nobody else holds it, so a claim in it is one that got lost
 			if p, ok := s.f.place(&got[i], r, now, false); ok {
 				next = append(next, p.Message)
 			} else {
-				removed = append(removed, r.ID)
+				removed = append(removed, &got[i].Resource)
 			}
 		}
 		if err := s.f.commit(work, session, got, next...); err != nil {
 			s.f.undo(next)
 			return s.f.ending(ctx, err)
 		}
-		for _, id := range removed { // a wish is forgotten when it was fulfilled, and not before
-			if err := s.f.wishes.done(work, id); err != nil {
+		for _, r := range removed { // a wish is forgotten when it was fulfilled, and not before
+			if err := s.f.wishes.done(work, r); err != nil {
 				return s.f.ending(ctx, err)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,12 +26,22 @@ type wishes struct {
 	mu    sync.RWMutex
 	byID  map[resource.ID]wish
 	busy  map[resource.ID]chan struct{} // being changed; closed when that is over
+	sweep int                           // size of byID from which rests that are over are looked for
 }
 
 // wish is what a user wants of one resource. The zero wish is: poll it.
 type wish struct {
 	paused, removed bool
 	interval        time.Duration // zero: that of the Spec
+	rest            time.Time     // the instant before which it may not be asked, should it be admitted again
+}
+
+// idle reports whether nothing is wished for any more at the instant now.
+func (v wish) idle(now time.Time) bool {
+	if !v.rest.After(now) {
+		v.rest = time.Time{}
+	}
+	return v == wish{}
 }
 
 // wishSpace is where wishes are kept.
@@ -46,6 +57,10 @@ type wishRecord struct {
 	Paused    bool           `json:"paused,omitempty"`
 	Removed   bool           `json:"removed,omitempty"`
 	Interval  time.Duration  `json:"interval_ns,omitempty"`
+
+	// Rest outlives a resource that was taken out: admitted again, it may not be
+	// asked before.
+	Rest time.Time `json:"rest,omitzero"`
 }
 
 func newWishes(store db.DB, owner db.Owner) *wishes {
@@ -65,10 +80,15 @@ func (w *wishes) of(id resource.ID) wish {
 func (w *wishes) set(id resource.ID, v wish) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if v == (wish{}) {
+	now := time.Now()
+	if v.idle(now) {
 		delete(w.byID, id)
 	} else {
 		w.byID[id] = v
+	}
+	if len(w.byID) > max(w.sweep, 1024) {
+		maps.DeleteFunc(w.byID, func(_ resource.ID, v wish) bool { return v.idle(now) })
+		w.sweep = 2 * len(w.byID)
 	}
 	w.count.Store(int64(len(w.byID)))
 }
@@ -109,7 +129,7 @@ func (w *wishes) change(ctx context.Context, id resource.ID, f func(*wishRecord)
 	defer leave()
 	if w.store == nil {
 		v := w.of(id)
-		rec := wishRecord{Paused: v.paused, Removed: v.removed, Interval: v.interval}
+		rec := wishRecord{Paused: v.paused, Removed: v.removed, Interval: v.interval, Rest: v.rest}
 		f(&rec)
 		w.set(id, rec.wish())
 		return nil
@@ -168,7 +188,7 @@ func (w *wishes) write(ctx context.Context, id resource.ID, read int64, rec wish
 }
 
 func (r *wishRecord) wish() wish {
-	return wish{paused: r.Paused, removed: r.Removed, interval: r.Interval}
+	return wish{paused: r.Paused, removed: r.Removed, interval: r.Interval, rest: r.Rest}
 }
 
 func decodeWish(rec db.Record) (w wishRecord, err error) {
@@ -198,26 +218,49 @@ func (w *wishes) added(ctx context.Context, id resource.ID) (bool, error) {
 }
 
 // done forgets the wish to remove a resource, which has been fulfilled.
-func (w *wishes) done(ctx context.Context, id resource.ID) error {
-	return w.change(ctx, id, func(r *wishRecord) {
+// What remains is its rest: see [wishes.forget].
+func (w *wishes) done(ctx context.Context, gone *resource.Resource) error {
+	return w.change(ctx, gone.ID, func(r *wishRecord) {
 		if r.Removed { // and not admitted again meanwhile
-			*r = wishRecord{}
+			*r = restOf(gone)
 		}
 	})
 }
 
-// forget takes out all that is known of a wish, with its resource.
-func (w *wishes) forget(ctx context.Context, id resource.ID) error {
-	return w.change(ctx, id, func(r *wishRecord) { *r = wishRecord{} })
+// forget takes out all that is known of a wish, with its resource, but for the
+// instant before which the resource may not be asked: to take it out and to add
+// it again is no reason to ask early.
+func (w *wishes) forget(ctx context.Context, gone *resource.Resource) error {
+	return w.change(ctx, gone.ID, func(r *wishRecord) { *r = restOf(gone) })
+}
+
+func restOf(gone *resource.Resource) (rest wishRecord) {
+	r, now := *gone, time.Now()
+	r.Forfeit(now) // its request may be under way
+	if r.NotBefore.After(now) {
+		rest.Rest = r.NotBefore
+	}
+	return rest
 }
 
 // load reads the wishes of earlier runs.
 func (w *wishes) load(ctx context.Context) error {
+	var over []resource.ID
+	now := time.Now()
 	for rec, err := range w.records(ctx) {
 		if err != nil {
 			return err
 		}
+		rec.Rest = resource.Rebase(rec.Rest, now)
 		w.set(rec.id, rec.wish())
+		if rec.Spec == nil && rec.wish().idle(now) {
+			over = append(over, rec.id)
+		}
+	}
+	for _, id := range over {
+		if err := w.change(ctx, id, func(r *wishRecord) { *r = wishRecord{} }); err != nil {
+			return err
+		}
 	}
 	return nil
 }

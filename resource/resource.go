@@ -137,6 +137,15 @@ func (r *Resource) Forfeit(now time.Time) {
 	r.State, r.Why = WaitingForInterval, ReasonForfeited
 }
 
+// Rest keeps a resource that was never asked from being asked before the instant
+// until: it was known before, and taken out. Zero, or an instant that is not
+// later than what it waits for, changes nothing.
+func (r *Resource) Rest(until time.Time) {
+	if until.After(r.NotBefore) {
+		r.NotBefore, r.State, r.Why = until, WaitingForInterval, ReasonInterval
+	}
+}
+
 // Effective is the wait between two polls as far as it does not depend on one
 // answer: the user's wish or the origin's X-Poll-Interval, whichever is longer
 // (rule G-3), and [DefaultInterval] where there is neither.
