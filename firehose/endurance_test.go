@@ -13,6 +13,7 @@ import (
 
 	"github.com/cannedos/cannedos/db"
 	"github.com/cannedos/cannedos/firehose"
+	"github.com/cannedos/cannedos/queue"
 	"github.com/cannedos/cannedos/resource"
 )
 
@@ -247,5 +248,55 @@ func TestRemoveAndAddKeepTheInterval(t *testing.T) {
 		require.Len(t, net.all(uriA), 2)
 		require.Len(t, net.all(uriB), 2)
 		require.NoError(t, r.stop())
+	})
+}
+
+// A rate that the user declared is not spent anew by each start.
+func TestADeclaredRateOutlivesRestarts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := db.NewMemory()
+		net := newScript(func(call) reply { return ok("", "") })
+		config := firehose.Config{
+			DB: store, Resources: resource.List(uriA, uriB), // of one origin
+			Profiles: map[string]resource.Profile{"": {Limit: resource.Limit{Requests: 1, Per: time.Minute}}},
+		}
+		for range 5 {
+			r := start(t, net, config)
+			pass(10 * time.Second)
+			require.NoError(t, r.stop())
+		}
+		require.Empty(t, net.all(""), "nobody knows when the run before the first one sent its last request")
+		r := start(t, net, config)
+		pass(150 * time.Second)
+		require.NoError(t, r.stop())
+		require.Len(t, net.all(""), 2)
+	})
+}
+
+// away is a store that can't be written for a while.
+type away struct {
+	db.DB
+	since atomic.Bool
+}
+
+func (a *away) Write(ctx context.Context, writes ...db.Write) ([]db.Result, error) {
+	if a.since.Load() {
+		return nil, errReset
+	}
+	return a.DB.Write(ctx, writes...)
+}
+
+// A process that has lost its queue to another, or whose store was away for so
+// long that it may have, says so instead of trying for ever.
+func TestALostQueueEndsServe(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := &away{DB: db.NewMemory()}
+		net := newScript(func(call) reply { return ok("", "") })
+		r := start(t, net, firehose.Config{DB: store, Resources: resource.List(uriA)})
+		pass(time.Second)
+		store.since.Store(true)
+		pass(3 * db.DefaultTTL)
+		require.False(t, r.Health().Live)
+		require.ErrorIs(t, r.stop(), queue.ErrFenced)
 	})
 }
