@@ -13,6 +13,7 @@ import (
 
 	"github.com/cannedos/cannedos/db"
 	"github.com/cannedos/cannedos/firehose"
+	"github.com/cannedos/cannedos/firehose/firehosetest"
 	"github.com/cannedos/cannedos/queue"
 	"github.com/cannedos/cannedos/resource"
 )
@@ -298,5 +299,38 @@ func TestALostQueueEndsServe(t *testing.T) {
 		pass(3 * db.DefaultTTL)
 		require.False(t, r.Health().Live)
 		require.ErrorIs(t, r.stop(), queue.ErrFenced)
+	})
+}
+
+// A body of 10 GiB, and one that never ends, cost their resource a failure and
+// nobody else anything.
+func TestBodiesWithoutMeasure(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		origin, err := firehosetest.New(firehosetest.Config{Timelines: 2, Concurrency: 1})
+		require.NoError(t, err)
+		paths := origin.Paths()
+		require.NoError(t, origin.Script(paths[0], firehosetest.Step{Kind: firehosetest.Huge}, firehosetest.Step{Kind: firehosetest.Endless}))
+		var specs []resource.Spec
+		for _, path := range paths {
+			specs = append(specs, resource.Spec{URI: "https://origin.test" + path, MediaType: "application/json"})
+		}
+		bodies := map[string]int{}
+		var most int
+		r := start(t, newScript(nil), firehose.Config{
+			Resources: specs, Transport: origin.RoundTripper(), MaxBody: 1 << 20,
+			Sink: firehose.SinkFunc(func(_ context.Context, r *resource.Response) error {
+				bodies[r.Resource.URI]++
+				most = max(most, len(r.Body))
+				return nil
+			}),
+		})
+		pass(15 * time.Minute)
+		s := r.Stats()
+		require.NoError(t, r.stop())
+		require.EqualValues(t, 2, s.Outcomes[resource.Failed.String()])
+		require.Greater(t, bodies[specs[0].URI], 3, "it goes on")
+		require.Greater(t, bodies[specs[1].URI], 10, "and so does the other one")
+		require.Less(t, most, 1<<20)
+		require.Zero(t, origin.Verdict().Impolite)
 	})
 }
