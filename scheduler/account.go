@@ -1,6 +1,6 @@
 package scheduler
 
-import "time"
+import "log/slog"
 
 // As in transition.go, everything here runs under the manager's lock unless it
 // says otherwise, and neither waits nor calls foreign code.
@@ -9,11 +9,44 @@ import "time"
 // goes back to wait for them.
 func (m *ServiceManager) rest(w *worker, end End) {
 	w.end = end
-	if e := w.entry; end == EndedOnPurpose && e.want && !e.halted && !e.removed && m.serving() {
+	e := w.entry
+	if end == EndedOnPurpose && m.waits(w) {
 		m.set(w, Idle)
-	} else {
-		m.set(w, Stopped)
+		return
 	}
+	m.set(w, Stopped)
+	if w.retired {
+		e.shrink()
+		return
+	}
+	if end == GaveUp && e.options.recover {
+		m.arm(w, e.options.retryWindow)
+	}
+	if end != EndedOnPurpose {
+		m.endedForGood(w)
+	}
+}
+
+// waits reports whether a worker that only its surroundings keep from running
+// starts again with them.
+func (m *ServiceManager) waits(w *worker) bool {
+	e := w.entry
+	return e.want && !e.halted && !e.removed && !w.retired && m.serving()
+}
+
+// bringBack gives a service that gave up a fresh go.
+func (m *ServiceManager) bringBack(w *worker) {
+	e := w.entry
+	if e.down || w.end != GaveUp {
+		return
+	}
+	m.note(slog.LevelInfo, "is brought back", w, nil, 0)
+	if g := e.group(); g != nil && g.culprit == e {
+		m.unhaltGroup(g)
+	}
+	w.streak, w.ends, w.end = 0, nil, NotEnded
+	m.set(w, Idle)
+	m.settle(e)
 }
 
 // set changes the state of a worker: it voids the timer of the old state and
@@ -22,24 +55,28 @@ func (m *ServiceManager) set(w *worker, s State) {
 	e := w.entry
 	was, wasUp := w.state, e.up()
 	w.state = s
-	w.since = m.now()
-	w.seq++
-	if w.timer != nil {
-		w.timer.Stop()
-		w.timer = nil
+	now := m.now()
+	if was == Started {
+		e.uptime += now - w.since
 	}
+	w.since = now
+	m.disarm(w)
 	if e.pool != nil {
 		e.pool.count[was]--
 		e.pool.count[s]++
-		if !w.seen && (s == Started || s == Stopped) {
+		if !w.seen && !w.retired && (s == Started || s == Stopped || s == Waiting) {
 			w.seen = true
 			e.pool.seen++
 		}
 	}
+	m.tellChanged(w, was) // before the changes that this one leads to
 	if was.live() && !s.live() {
 		m.idle(e)
 	} else if !was.live() && s.live() {
 		m.occupied(e)
+	}
+	if e.keep != nil && e.keep.beat != nil {
+		e.keep.beat.moved(now)
 	}
 	m.classify(e)
 	m.notify(e)
@@ -50,16 +87,17 @@ func (m *ServiceManager) set(w *worker, s State) {
 			}
 		}
 	}
+	if g := e.group(); g != nil && g.failing == e && (was == BackingOff || was == Idle) {
+		m.regroup(g)
+	}
 }
 
 // occupied counts a worker whose run is live.
 func (m *ServiceManager) occupied(e *entry) {
 	m.busy++
 	e.busy++
-	if e.busy == 1 {
-		for _, need := range e.needs() {
-			need.links.busy++
-		}
+	if e.busy == 1 && !e.followed() {
+		e.engaged()
 	}
 }
 
@@ -74,28 +112,73 @@ func (m *ServiceManager) idle(e *entry) {
 	if e.busy > 0 {
 		return
 	}
-	for _, need := range e.needs() {
-		need.links.busy--
-		if need.links.busy == 0 && need.down {
-			m.settle(need)
-		}
+	if e.held {
+		defer m.regroup(e.group())
 	}
-	if e.down && (e.links == nil || e.links.busy == 0) {
+	if e.followed() {
+		return
+	}
+	m.released(e)
+	if e.down {
 		m.rested(e)
 	}
 }
 
-// arm sets the timer of the worker's present state.
-func (m *ServiceManager) arm(w *worker, d time.Duration, then func(*worker)) {
-	seq := w.seq
-	w.next = m.now() + d
-	w.timer = time.AfterFunc(d, func() {
-		m.mu.Lock()
-		defer m.unlock()
-		if w.seq == seq { // else: of an older state
-			then(w)
+// followed reports whether something that comes after the entry, directly or
+// not, has a live run.
+func (e *entry) followed() bool { return e.links != nil && e.links.busy > 0 }
+
+// engaged tells those that the entry comes after that it, or what comes after
+// it, has a live run again.
+func (e *entry) engaged() {
+	for _, need := range e.needs() {
+		need.links.busy++
+		if need.links.busy == 1 && need.busy == 0 {
+			need.engaged()
 		}
-	})
+	}
+}
+
+// released tells those that the entry comes after that neither it nor what
+// comes after it has a live run any more. Also one that is down itself, as a
+// crash may leave it, keeps those in order that come before and after it.
+func (m *ServiceManager) released(e *entry) {
+	for _, need := range e.needs() {
+		need.links.busy--
+		if need.links.busy > 0 {
+			continue
+		}
+		if need.busy == 0 {
+			m.released(need)
+		}
+		if need.down {
+			m.settle(need)
+		}
+	}
+}
+
+// desire notes whether a service shall run, for it and those that come after it.
+func (m *ServiceManager) desire(e *entry, want bool) {
+	e.want = want
+	m.switchOff(e)
+}
+
+// switchOff works out anew whether a service is off.
+func (m *ServiceManager) switchOff(e *entry) {
+	off := !e.want || e.links != nil && e.links.off > 0
+	if off == e.off {
+		return
+	}
+	e.off = off
+	for _, d := range e.dependants() {
+		if off {
+			d.links.off++
+		} else {
+			d.links.off--
+		}
+		m.switchOff(d)
+	}
+	m.classify(e)
 }
 
 // classify counts an entry anew for those who wait for all to be started.
@@ -111,6 +194,8 @@ func (m *ServiceManager) classify(e *entry) {
 		c = dead
 	case e.state() == Stopped && e.end() != NotEnded && e.end() != EndedOnPurpose:
 		c = dead
+	case e.off: // what it comes after was stopped on purpose: to wait for it would be for ever
+		c = settled
 	}
 	m.counts[e.class]--
 	e.class = c

@@ -49,7 +49,7 @@ func (m *ServiceManager) awaitUp(ctx context.Context, verb string, e *entry, sta
 			return true, fmt.Errorf("scheduler: %s %q: %w", verb, e.alias, ErrNotServing)
 		case !e.want:
 			return true, fmt.Errorf("scheduler: %s %q: %w", verb, e.alias, ErrStopped)
-		case e.zombies() > 0 && !e.bounce:
+		case e.deaf() > 0 && !e.bounce:
 			return true, &UnstoppedError{Services: m.unstopped(e)}
 		case e.starts < starts || e.down && !e.halted:
 			return false, nil
@@ -60,12 +60,12 @@ func (m *ServiceManager) awaitUp(ctx context.Context, verb string, e *entry, sta
 		}
 		return false, nil
 	}
-	return m.await(ctx, e, check, func() error {
+	return explained(m.await(ctx, e, check, func() error {
 		return &NotStartedError{
 			Blocked: m.blocked(e),
 			Cause:   context.Cause(ctx),
 		}
-	})
+	}))
 }
 
 // awaitRest waits until nothing of a stopped service is live.
@@ -73,22 +73,32 @@ func (m *ServiceManager) awaitRest(ctx context.Context, verb string, e *entry) e
 	if m.waitsForItself(ctx, e) {
 		return nil
 	}
-	check := func() (bool, error) {
-		switch {
-		case e.want:
-			return true, fmt.Errorf("scheduler: %s %q: started again meanwhile: %w", verb, e.alias, ErrRunning)
-		case e.busy > 0:
-			return false, nil
+	m.mu.Lock()
+	all := e.withDependants()
+	m.unlock()
+	for _, d := range slices.Backward(all) { // a dependant may run on after a crash of what it comes after
+		err := m.await(ctx, d, func() (bool, error) {
+			if e.want {
+				return true, fmt.Errorf("scheduler: %s %q: started again meanwhile: %w", verb, e.alias, ErrRunning)
+			}
+			return d.busy == 0, nil
+		}, func() error {
+			if d != e {
+				return fmt.Errorf("scheduler: %s %q: %q after it: %v: %w", verb, e.alias, d.alias, d.state(), context.Cause(ctx))
+			}
+			return fmt.Errorf("scheduler: %s %q: %v: %w", verb, e.alias, e.state(), context.Cause(ctx))
+		})
+		if err != nil {
+			return err
 		}
-		left := m.unstopped(e.withDependants()...)
-		if len(left) > 0 {
-			return true, &UnstoppedError{Services: left}
-		}
-		return true, nil
 	}
-	return m.await(ctx, e, check, func() error {
-		return fmt.Errorf("scheduler: %s %q: %v: %w", verb, e.alias, e.state(), context.Cause(ctx))
-	})
+	m.mu.Lock()
+	left := m.unstopped(all...)
+	m.unlock()
+	if len(left) > 0 {
+		return &UnstoppedError{Services: withStacks(left)}
+	}
+	return nil
 }
 
 // reaches reports whether e comes after the other, directly or not.
@@ -137,14 +147,15 @@ func (m *ServiceManager) outer() *run {
 
 // AwaitStarted waits until the services of those aliases, or all of them if
 // none is named, are started or completed. Those stopped on purpose are not
-// waited for. It may be called before Serve.
+// waited for; nor are, if none is named, those that come After one of them. It
+// may be called before Serve.
 //
 // Errors: ErrUnknown; ErrNotServing when Serve is ending; *NotStartedError, which names
-// what blocks and why, at once if a service ended for good by failure, and
-// when ctx ends first.
+// what blocks and why, at once if a service ended for good by failure or its
+// abandoned run has not ended, and when ctx ends first.
 func (m *ServiceManager) AwaitStarted(ctx context.Context, aliases ...string) error {
 	if len(aliases) == 0 {
-		return m.awaitAll(ctx)
+		return m.awaitAll(ctx, false)
 	}
 	for _, alias := range aliases {
 		m.mu.Lock()
@@ -173,18 +184,20 @@ func (m *ServiceManager) AwaitStarted(ctx context.Context, aliases ...string) er
 	return nil
 }
 
-func (m *ServiceManager) awaitAll(ctx context.Context) error {
+// awaitAll is AwaitStarted for all. A patient one waits on for a service that
+// ended for good, which may yet be started again.
+func (m *ServiceManager) awaitAll(ctx context.Context, patient bool) error {
 	for {
 		m.mu.Lock()
 		switch {
 		case m.closing:
 			m.unlock()
 			return fmt.Errorf("scheduler: await all: %w", ErrNotServing)
-		case m.counts[dead] > 0:
+		case m.counts[dead] > 0 && !patient:
 			err := &NotStartedError{Blocked: m.blocked(), Cause: ErrEnded}
 			m.unlock()
 			return err
-		case m.counts[pending] == 0 && m.session != nil:
+		case m.counts[pending]+m.counts[dead] == 0 && m.session != nil:
 			m.unlock()
 			return nil
 		}
@@ -225,7 +238,7 @@ func (m *ServiceManager) AwaitStopped(ctx context.Context, aliases ...string) er
 	m.unlock()
 	for _, e := range entries {
 		err := m.await(ctx, e, func() (bool, error) {
-			return (e.gone || e.state() == Stopped || e.state() == Idle) && e.busy == 0 && e.zombies() == 0, nil
+			return (e.gone || e.state() == Stopped || e.state() == Idle) && e.busy == 0 && m.abandonedOf(e) == 0, nil
 		}, func() error {
 			return fmt.Errorf("scheduler: await end of %q: %v: %w", e.alias, e.state(), context.Cause(ctx))
 		})

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 )
@@ -29,6 +30,28 @@ type Config struct {
 	Logger *slog.Logger
 	// Services are registered by New, in any order.
 	Services []Spec
+	// Groups are what services can belong to; see Spec.Group. Each must have
+	// at least one service when New returns.
+	Groups []Group
+
+	// RetryLimit is the number of restarts of all services together within
+	// RetryWindow after which the next ends the scheduler: Serve stops
+	// everything and returns the failure with ErrGaveUp. At most
+	// MaxRetryLimit. Zero: no limit.
+	RetryLimit int
+	// RetryWindow is the sliding window of RetryLimit. Zero:
+	// DefaultRetryWindow.
+	RetryWindow time.Duration
+	// AllSignificant makes the scheduler end when the last of the services
+	// that are Significant has ended, instead of at the first.
+	AllSignificant bool
+
+	// States keeps what services check in (see StateSaver), so that it
+	// outlives the process. Nil: that of the scheduler around this one; if
+	// there is none, what is checked in lives as long as the alias does in
+	// this process.
+	States StateStore
+
 	// PreHook, Handlers and PostHook are called for each failure of each
 	// service; see Handler. Those of a service are its Spec's.
 	PreHook  Handler
@@ -73,6 +96,19 @@ func (c *Config) validate() error {
 			return refuse(bound.field, "%d is not between 0, for the default, and %d", bound.value, maxBound)
 		}
 	}
+	switch {
+	case c.RetryLimit < 0 || c.RetryLimit > MaxRetryLimit:
+		return refuse("RetryLimit", "%d is not between 0 and %d", c.RetryLimit, MaxRetryLimit)
+	case c.RetryWindow < 0:
+		return refuse("RetryWindow", "%v is negative; zero means the default", c.RetryWindow)
+	case c.RetryWindow > 0 && c.RetryLimit == 0:
+		return refuse("RetryWindow", "set without RetryLimit, which it belongs to")
+	case c.AllSignificant && !slices.ContainsFunc(c.Services, func(s Spec) bool { return s.Significant }):
+		return refuse("AllSignificant", "set without a Significant service")
+	}
+	if err := validateGroups(c.Groups); err != nil {
+		return err
+	}
 	return validateChain("", c.PreHook, c.Handlers, c.PostHook)
 }
 
@@ -80,9 +116,15 @@ func (c *Config) validate() error {
 type limits struct {
 	exceptions, handlerQueue, logQueue int
 	handlerTimeout                     time.Duration
+	retryLimit                         int
+	retryWindow                        time.Duration
+	allSignificant                     bool
 }
 
 func (l *limits) defaults() {
+	if l.retryWindow == 0 {
+		l.retryWindow = DefaultRetryWindow
+	}
 	if l.exceptions == 0 {
 		l.exceptions = DefaultExceptions
 	}

@@ -10,9 +10,19 @@
 // [Directory] finds services by alias; a [Service] is anything with a method
 // Serve, described by a [Spec]. A Scheduler is a Service itself.
 //
-// What a service is given in its context: [Ready] says that it is ready, [Work]
-// is a context for work in flight, [Logger] logs under its lineage, [Find]
-// finds others, [ManagerOf] steers others.
+// What a service is given in its context: [Ready] says that it is ready and
+// [Extend] that it takes longer, [Work] is a context for work in flight,
+// [MeterOf] measures what it does, [Logger] logs under its lineage, [Find] finds
+// others, [ManagerOf] steers others.
+//
+// What a service may have beside Serve: Drain, to complete its work before it is
+// stopped ([Drainer]); SaveState and RestoreState, to outlive its instance
+// ([StateSaver], [StateRestorer]).
+//
+// What a Spec or Config may ask for: an order of start and stop (After), pools,
+// runs at instants ([Schedule]), groups that are restarted together ([Group]),
+// limits and escalation, bounds that the cop watches ([Watch]), handlers of
+// failures ([Handler]).
 //
 // # Guarantees
 //
@@ -31,9 +41,14 @@
 //     blocked.
 //   - Failures count per service, and per worker of a pool: one that flaps
 //     delays no sibling. No wait is ever made under the manager's lock.
-//   - Handlers, Backoff functions, Factories, methods of errors and the log are
-//     called under no lock and in nobody else's goroutine. One that panics,
-//     exits or blocks harms nobody else.
+//   - Handlers, Backoff functions, Factories, Drain, SaveState, RestoreState,
+//     methods of errors and the log are called under no lock and in nobody
+//     else's goroutine. One that panics, exits or blocks harms nobody else.
+//   - The cop judges a service by what it does, not by what it says: by its
+//     latencies and failures, in windows in a row, and by progress while it
+//     works. It is armed once the service is ready, and silent while that is
+//     stopped on purpose. A service whose operations all fail is found though
+//     it never ends; so is a manager that hangs.
 //   - A Spec that contradicts itself is refused at once, with the reason.
 //   - What is kept is bounded: exceptions and their stacks, failures that wait
 //     for handlers, lines that wait for the log. What is dropped is counted.
@@ -47,7 +62,8 @@
 //   - A panic in a goroutine that a service started by itself, a fatal error of
 //     the runtime, and os.Exit end the process.
 //   - The crash of a service does not stop those that come After it; they are
-//     only not started again while it is down. HaltOnFailure does stop them.
+//     only not started again while it is down. HaltOnFailure does stop them, and
+//     a Group may restart them.
 //   - Started is not healthy: a service is started once it said so, or, without
 //     a start timeout, once Serve was entered.
 //   - Lines of the log and calls of handlers may be dropped when the user's side

@@ -20,17 +20,22 @@ type entry struct {
 	links   *links // nil: depends on nobody and nobody on it
 	chain   *chain // nil: no handlers
 	pool    *pool  // nil: solo is the only worker
+	keep    *keep  // nil: nothing of it yet
 	solo    worker
 
 	want    bool  // shall run, as far as Start and Stop said
+	off     bool  // is not wanted, or comes after one that is off
 	bounce  bool  // Restart asked for it to come to rest once
 	halted  bool  // a failure halted it
+	held    bool  // its group is restarting
+	gentle  bool  // is to be drained before it is asked to stop
 	down    bool  // must come to rest, and stay so
 	removed bool  // Remove was called: to be forgotten once at rest
 	gone    bool  // forgotten
 	class   class // as last counted in the manager
 	busy    int32 // workers with a live run
 
+	uptime     time.Duration // that workers were started, without those that are now
 	dropped    uint64        // failures that its chains lost
 	starts     uint64        // runs begun
 	failures   uint64        // runs that failed
@@ -41,25 +46,50 @@ type entry struct {
 // worker is one slot of a service: it has at most one run at a time.
 type worker struct {
 	entry      *entry
-	run        *run        // the latest; nil before the first
-	timer      *time.Timer // delay, start timeout, stop timeout or backoff: one at a time
-	ends       *[]time.Duration
+	run        *run          // the latest; nil before the first
+	ends       *instants     // that count against RetryLimit
 	since      time.Duration // of state, as an offset of the manager's birth
-	next       time.Duration // when the timer starts a run, likewise
+	next       time.Duration // when something is due for it, if armed; likewise
 	generation uint64
-	seq        uint64 // counts changes of state; a timer of an older one is void
-	streak     int    // unplanned ends in a row
-	index      int32  // from 1 in a pool, else 0
+	streak     int   // unplanned ends in a row
+	index      int32 // from 1 in a pool, else 0
 	state      State
 	end        End
+	armed      bool // waits for next: delay, timeout, backoff or tick, as its state says
 	seen       bool // was ready, or ended for good, since the entry came to rest
+	due        bool // of a scheduled service: the next launch is a run
+	retired    bool // of a pool: is to go once at rest
 }
 
 // pool is what an entry with several workers has in addition.
 type pool struct {
-	workers []worker
-	count   [BackingOff + 1]int // workers in each state
-	seen    int                 // workers with seen set
+	workers []*worker
+	size    int         // workers that are not retired
+	count   [states]int // workers in each state, the retired included
+	seen    int         // workers with seen set, without the retired
+}
+
+// keep is what only some services need: of a schedule, of statistics, of
+// state that was checked in.
+type keep struct {
+	table     *timetable // of the schedule, from its present start
+	tick      time.Time  // that is waited for
+	next      time.Time  // when the run for it is due: with its jitter
+	accounted time.Time  // up to which ticks were served or counted as skipped
+	skipped   uint64     // ticks that fell into a run, or that nobody was awake for
+	queued    int        // ticks that wait for the run to end
+
+	beat *beat // nil: no run of it asked for its Meter
+	hook *step // of its Watch; nil: never called
+	late int   // runs that are over though their state doesn't say so
+}
+
+// now is the time by the clock that the schedule follows.
+func (k *keep) now() time.Time {
+	if k.table.wallClock() {
+		return time.Now().Round(0)
+	}
+	return time.Now()
 }
 
 // links are an entry's edges in the graph of dependencies.
@@ -67,7 +97,8 @@ type links struct {
 	needs      []*entry
 	dependants []*entry
 	blockers   int // needs that are down
-	busy       int // dependants with live runs
+	off        int // needs that are off
+	busy       int // dependants that have live runs, or are followed by some that have
 }
 
 // class is what a service counts as for those who wait for all to be started.
@@ -80,29 +111,36 @@ const (
 	classes
 )
 
-func newEntry(m *ServiceManager, spec *Spec) *entry {
+func newEntry(m *ServiceManager, spec *Spec, o *options) *entry {
 	e := &entry{
 		manager: m, alias: spec.Alias, service: spec.Service, factory: spec.Factory,
-		options: m.defaults, want: true, down: true,
+		options: o, want: true, down: true,
 		chain: newChain(spec.Alias, m.limits.handlerTimeout, spec.PreHook, spec.Handlers, spec.PostHook),
 	}
-	if !spec.isDefault() {
-		o := spec.options()
-		e.options = &o
+	if o.timetable != nil {
+		e.keep = &keep{}
 	}
-	if spec.Pool > 1 {
-		e.pool = &pool{workers: make([]worker, spec.Pool)}
-		e.pool.count[Idle] = spec.Pool
-	}
-	i := int32(0)
-	for w := range e.workers() {
-		i++
-		w.entry, w.since = e, m.now()
-		if e.pool != nil {
-			w.index = i
-		}
+	if spec.Pool > 0 {
+		e.pool = &pool{}
+		e.grow(spec.Pool)
+	} else {
+		e.solo.entry, e.solo.since = e, m.now()
 	}
 	return e
+}
+
+// grow adds idle workers to a pool.
+func (e *entry) grow(n int) {
+	p := e.pool
+	made := make([]worker, n)
+	now := e.manager.now()
+	for i := range made {
+		w := &made[i]
+		w.entry, w.since, w.index = e, now, int32(len(p.workers)+1)
+		p.workers = append(p.workers, w)
+	}
+	p.size += n
+	p.count[Idle] += n
 }
 
 // workers yields every worker.
@@ -112,8 +150,8 @@ func (e *entry) workers() iter.Seq[*worker] {
 			yield(&e.solo)
 			return
 		}
-		for i := range e.pool.workers {
-			if !yield(&e.pool.workers[i]) {
+		for _, w := range e.pool.workers {
+			if !yield(w) {
 				return
 			}
 		}
@@ -124,7 +162,7 @@ func (e *entry) size() int {
 	if e.pool == nil {
 		return 1
 	}
-	return len(e.pool.workers)
+	return e.pool.size
 }
 
 func (e *entry) needs() []*entry {
@@ -156,12 +194,18 @@ func (e *entry) state() State {
 	}
 	n := &e.pool.count
 	switch {
+	case e.down && n[Draining] > 0:
+		return Draining
 	case e.down && n[Stopping] > 0:
 		return Stopping
-	case n[Started] > 0 && e.pool.seen == len(e.pool.workers):
+	case n[Started] > 0 && e.pool.seen >= e.pool.size:
 		return Started
 	case n[Starting]+n[Started] > 0:
 		return Starting
+	case n[Waiting] > 0:
+		return Waiting
+	case n[Draining] > 0:
+		return Draining
 	case n[Stopping] > 0:
 		return Stopping
 	case n[BackingOff] > 0:
@@ -176,23 +220,34 @@ func (e *entry) state() State {
 func (e *entry) end() End {
 	worst := NotEnded
 	for w := range e.workers() {
-		worst = max(worst, w.end)
+		if !w.retired {
+			worst = max(worst, w.end)
+		}
 	}
 	return worst
 }
 
 // up reports whether those that come After may start.
 func (e *entry) up() bool {
-	switch e.state() {
-	case Started:
-		return true
-	case Stopped:
+	state := e.state()
+	switch {
+	case state == Stopped:
 		return e.end() == Completed
+	case e.options.timetable != nil:
+		return state != Idle
 	}
-	return false
+	// Not while it drains: that ends with its stop, also if Start was called
+	// meanwhile. A pool's workers that go are nobody's business.
+	return state == Started
 }
 
+// group is the one whose strategy it is subject to, or nil.
+func (e *entry) group() *group { return e.options.group }
+
 func (e *entry) needsUp() bool {
+	if g := e.group(); g != nil && g.failing == e && g.gathering() {
+		return false
+	}
 	for _, need := range e.needs() {
 		if !need.up() {
 			return false
@@ -212,13 +267,32 @@ func (e *entry) ready() int {
 	return 0
 }
 
-// zombie reports whether an abandoned run of the worker still runs.
-func (w *worker) zombie() bool { return w.run != nil && w.run.abandoned && !w.run.ended }
+// forgetSeen makes a pool wait for the worker to be ready.
+func (e *entry) forgetSeen(w *worker) {
+	if w.seen {
+		w.seen = false
+		e.pool.seen--
+	}
+}
 
-// zombies counts the workers whose abandoned run still runs.
-func (e *entry) zombies() (n int) {
+// deaf reports whether an abandoned run of the worker still runs.
+func (w *worker) deaf() bool { return w.run != nil && w.run.abandoned && !w.run.ended }
+
+// deaf counts the workers whose abandoned run still runs.
+func (e *entry) deaf() (n int) {
 	for w := range e.workers() {
-		if w.zombie() {
+		if w.deaf() {
+			n++
+		}
+	}
+	return n
+}
+
+// abandonedOf counts the abandoned runs of an entry that still run, those that
+// were replaced included.
+func (m *ServiceManager) abandonedOf(e *entry) (n int) {
+	for r := range m.abandoned {
+		if r.worker.entry == e {
 			n++
 		}
 	}
@@ -242,9 +316,16 @@ func (e *entry) reason(now time.Duration) string {
 		return ""
 	case Starting:
 		if e.pool != nil {
-			return fmt.Sprintf("%d of %d workers ready", e.pool.count[Started], len(e.pool.workers))
+			return fmt.Sprintf("%d of %d workers ready", e.pool.count[Started], e.pool.size)
+		}
+		if doing := e.solo.run.doing; doing != "" {
+			return "has not said Ready: " + doing
 		}
 		return "has not said Ready"
+	case Draining:
+		return "finishes its work before it stops"
+	case Waiting:
+		return e.waitingReason(now)
 	case Stopping:
 		return "its run has not ended"
 	case BackingOff:
@@ -252,9 +333,17 @@ func (e *entry) reason(now time.Duration) string {
 	case Idle:
 		return e.idleReason(now)
 	}
+	if e.halted && e.group() != nil && e.group().culprit != nil && e.group().culprit != e {
+		return fmt.Sprintf("its group %s ended with %s", e.group().name, e.group().culprit.alias)
+	}
 	switch end := e.end(); end {
+	case GaveUp:
+		if next := e.next(); next > 0 {
+			return fmt.Sprintf("gave up; is brought back in %v", max(0, next-now))
+		}
+		return end.String()
 	case Abandoned:
-		if e.zombies() == 0 {
+		if e.deaf() == 0 {
 			return "abandoned; ended since"
 		}
 		return "abandoned; its run has still not ended"
@@ -286,6 +375,8 @@ func (e *entry) idleReason(now time.Duration) string {
 		waits += need.alias + " (" + need.state().String() + ")"
 	}
 	switch next := e.next(); {
+	case e.held && waits == "":
+		return "waits for its group " + e.group().name + " to restart"
 	case waits != "":
 		return "waits for " + waits
 	case next > now:
@@ -299,7 +390,8 @@ func (e *entry) idleReason(now time.Duration) string {
 // next is when the earliest worker that waits for a time is started, or zero.
 func (e *entry) next() (at time.Duration) {
 	for w := range e.workers() {
-		if (w.state == Idle || w.state == BackingOff) && w.timer != nil && (at == 0 || w.next < at) {
+		starts := w.state == Idle || w.state == BackingOff || w.state == Waiting || w.state == Stopped
+		if starts && w.armed && (at == 0 || w.next < at) {
 			at = w.next
 		}
 	}
@@ -315,22 +407,25 @@ func (e *entry) status(now time.Duration) Status {
 		Workers: e.size(), Ready: e.ready(), Starts: e.starts, Failures: e.failures,
 		Dropped: e.dropped, Exceptions: e.exceptions.all(),
 	}
+	s.Condition, s.Concern = e.condition(now)
 	var since time.Duration
 	for w := range e.workers() {
 		since = max(since, w.since)
 		s.Generation += w.generation
 	}
+	if e.keep != nil {
+		s.Skipped = e.keep.skipped
+	}
 	s.Since = m.birth.Add(since)
 	if next := e.next(); next > 0 {
 		s.Next = m.birth.Add(next)
 	}
+	if s.State == Waiting {
+		s.Next = e.keep.next
+	}
 	for _, need := range e.needs() {
 		s.After = append(s.After, need.alias)
 	}
-	for r := range m.zombies {
-		if r.worker.entry == e {
-			s.Abandoned++
-		}
-	}
+	s.Abandoned = m.abandonedOf(e)
 	return s
 }

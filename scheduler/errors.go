@@ -30,6 +30,11 @@ var (
 	ErrEnded = errors.New("scheduler: ended")
 	// ErrDependants: Remove of a service that others come After.
 	ErrDependants = errors.New("scheduler: has dependants")
+	// ErrGaveUp: a service, its group or the scheduler reached its RetryLimit,
+	// and the scheduler ended because of it. The failure is wrapped beside it.
+	ErrGaveUp = errors.New("scheduler: gave up")
+	// ErrNotScheduled: Trigger of a service that has no Schedule.
+	ErrNotScheduled = errors.New("scheduler: has no schedule")
 	// ErrAbandoned: a run that was abandoned at its stop timeout still runs,
 	// therefore no new generation is started.
 	ErrAbandoned = errors.New("scheduler: abandoned run has not ended")
@@ -51,6 +56,20 @@ var (
 	ErrStopping = errors.New("scheduler: stop asked")
 	// ErrStartTimeout: Ready was not said within the start timeout.
 	ErrStartTimeout = errors.New("scheduler: start timeout")
+	// ErrNotStarting: Extend of a run that has no start timeout to be extended.
+	ErrNotStarting = errors.New("scheduler: not starting")
+	// ErrStartLimit: Extend was cut short, since the start may take no longer.
+	ErrStartLimit = errors.New("scheduler: start limit")
+	// ErrDrainTimeout: Drain did not return within the drain timeout.
+	ErrDrainTimeout = errors.New("scheduler: drain timeout")
+	// ErrSaveTimeout: SaveState or RestoreState did not return within the save
+	// timeout.
+	ErrSaveTimeout = errors.New("scheduler: save timeout")
+	// ErrStalled: operations were in flight, and there was no progress for as
+	// long as the service's Watch allows.
+	ErrStalled = errors.New("scheduler: stalled")
+	// ErrBounds: a service broke the bounds of its Watch, which says Restart.
+	ErrBounds = errors.New("scheduler: bounds broken")
 	// ErrStopTimeout: the run did not end within the stop timeout.
 	ErrStopTimeout = errors.New("scheduler: stop timeout")
 	// ErrRunOver is the cause of a run's contexts once the run has ended.
@@ -77,6 +96,13 @@ func (e *endError) Error() string {
 }
 
 func (e *endError) Unwrap() []error { return []error{ErrEnded, e.err} }
+
+// gaveUpError is ErrGaveUp with the failure, lazy as endError is.
+type gaveUpError struct{ err error }
+
+func (e *gaveUpError) Error() string { return fmt.Sprintf("%v: %v", ErrGaveUp, e.err) }
+
+func (e *gaveUpError) Unwrap() []error { return []error{ErrGaveUp, e.err} }
 
 // SpecError says which field of which Spec (or of the Config, when Alias is
 // empty) is refused, and why. errors.Is finds ErrSpec in it, and Err if set.

@@ -27,12 +27,29 @@ const (
 	// HandlerFailed: a handler of the failure before returned an error,
 	// panicked or timed out; Err names it. Handlers are not told of these.
 	HandlerFailed
-	// CurveFailed: the Backoff function panicked or called Goexit;
-	// DefaultBackoff was used.
+	// DrainFailed: Drain returned an error, panicked or timed out; the run is
+	// stopped all the same. Handlers are not told of these.
+	DrainFailed
+	// SaveFailed: SaveState or the store did so; the check-in before stays.
+	// Handlers are not told of these.
+	SaveFailed
+	// RestoreFailed: RestoreState or the store did so; the run has failed, and
+	// Serve was not called.
+	RestoreFailed
+	// Stalled: no progress within Watch.Stall, or the run was over and its
+	// Backoff function did not return; Err wraps ErrStalled and says which.
+	// Handlers are told of these only if the run is made to end for it.
+	Stalled
+	// Convicted: Watch's bounds were broken, or all operations failed; Err
+	// wraps ErrBounds and says how. Handlers are told of these only if Watch
+	// says Restart.
+	Convicted
+	// CurveFailed: the Backoff function panicked or called Goexit, or still
+	// hangs in its call before; DefaultBackoff was used.
 	CurveFailed
 )
 
-var kindNames = [...]string{"error", "panic", "goexit", "start timeout", "deaf", "handler", "backoff"}
+var kindNames = [...]string{"error", "panic", "goexit", "start timeout", "deaf", "handler", "drain", "save", "restore", "stalled", "cop", "backoff"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
@@ -139,19 +156,28 @@ type outcome struct {
 // apart. end is called exactly once, in the same goroutine, and last: after
 // it, a goroutine that called Goexit is gone.
 func call(f func() error, end func(outcome)) {
-	out := outcome{kind: Exited, err: ErrGoexit}
+	var out outcome
 	returned := false
 	defer func() {
 		if !returned {
-			if value := recover(); value != nil {
-				out.kind, out.err = Panicked, &PanicError{Value: value}
-			}
-			out.stack = callers()
+			out = fallen(recover())
 		}
 		end(out)
 	}()
 	err := f()
 	returned, out.kind, out.err = true, Returned, err
+}
+
+// fallen is the outcome of a panic with a value, or, without, of Goexit. It is
+// called by what defer calls, while the stack of the culprit still stands.
+//
+//go:noinline
+func fallen(value any) outcome {
+	out := outcome{kind: Exited, err: ErrGoexit, stack: callers()}
+	if value != nil {
+		out.kind, out.err = Panicked, &PanicError{Value: value}
+	}
+	return out
 }
 
 // callers captures the stack below a deferred function. The array lives in

@@ -18,9 +18,12 @@ func (m *ServiceManager) askStop(w *worker, failure error) {
 	}
 	r.failing = failure
 	r.stopAsked = m.now()
+	if failure == nil {
+		r.stopping.Store(true)
+	}
 	m.set(w, Stopping)
-	m.arm(w, m.stopTimeout(w), m.abandon)
-	m.effects = append(m.effects, effect{run: r, cause: cause})
+	m.arm(w, m.stopTimeout(w))
+	m.effects = append(m.effects, effect{cancel: r.cancel, cause: cause})
 	m.note(slog.LevelDebug, "stopping", w, nil, 0)
 }
 
@@ -30,30 +33,47 @@ func (m *ServiceManager) stopTimeout(w *worker) time.Duration {
 	}
 	// Locks are taken from the outer scheduler to the inner one only.
 	if inner := w.run.inner; inner != nil {
-		return DefaultStopTimeout + inner.stopBudget()
+		return DefaultStopTimeout + inner.stopBudget(false)
 	}
 	return DefaultStopTimeout
 }
 
 // abandon gives up on a run that is deaf to its stop.
 func (m *ServiceManager) abandon(w *worker) {
+	if m.checksInLast(w) {
+		return
+	}
 	r := w.run
 	r.abandoned = true
-	m.zombies[r] = struct{}{}
-	m.effects = append(m.effects, effect{run: r, cause: ErrStopTimeout, work: true})
+	m.unwatch(r)
+	m.abandoned[r] = struct{}{}
+	m.effects = append(m.effects, effect{cancel: r.cancel, cause: ErrStopTimeout, work: r})
 	after := m.now() - r.stopAsked
 	m.fail(w, Exception{Kind: Deaf, Err: fmt.Errorf("%w: still running %v after it was asked to stop", ErrStopTimeout, after), End: Abandoned})
 	m.rest(w, Abandoned)
+	r.within((*ServiceManager).unwatchInside)
+	if e := w.entry; e.options.recover && e.factory != nil && !e.down {
+		w.run = nil // as Replace does
+		w.end = NotEnded
+		m.set(w, Idle)
+		m.settle(e)
+	}
 }
 
 // exited takes the one exit message of a run; under no lock.
-func (m *ServiceManager) exited(r *run, x exit) {
+func (m *ServiceManager) exited(r *run, x *exit) {
 	m.mu.Lock()
 	defer m.unlock()
 	w := r.worker
 	e := w.entry
+	if r.ended { // by the cop, since what came after Serve's return took too long
+		m.cameBack(r)
+		m.note(slog.LevelDebug, "late end of a run that was given up for over", w, x.err, 0)
+		return
+	}
 	r.ended = true
-	delete(m.zombies, r)
+	m.unwatch(r)
+	delete(m.abandoned, r)
 	if w.run != r { // replaced while it was abandoned
 		m.note(slog.LevelInfo, "abandoned run ended", w, x.err, 0)
 		m.notify(e)
@@ -62,14 +82,14 @@ func (m *ServiceManager) exited(r *run, x exit) {
 	}
 	asked := r.stopAsked > 0
 	switch {
-	case asked && r.failing == nil, e.down:
+	case asked && r.failing == nil, e.down, w.retired:
 		if x.err != nil && !(asked && x.clean) {
 			m.fail(w, Exception{Kind: x.kind, Err: x.err, stack: x.stack, End: EndedOnPurpose})
 		}
 		m.ended(w, r)
 	case r.failing != nil:
-		m.note(slog.LevelDebug, "run that failed to start ended", w, x.err, 0)
-		x.outcome = outcome{kind: StartTimedOut, err: r.failing}
+		m.note(slog.LevelDebug, "run that had failed ended", w, x.err, 0)
+		x.outcome = outcome{kind: r.failure, err: r.failing}
 		m.unplanned(w, x)
 	default:
 		m.unplanned(w, x)
@@ -77,19 +97,44 @@ func (m *ServiceManager) exited(r *run, x exit) {
 	m.forget(e)
 }
 
+// exitedClean is exited for the most common end, a nil return after a stop was
+// asked on purpose: thousands of services may end so at the same time.
+func (m *ServiceManager) exitedClean(r *run) {
+	m.mu.Lock()
+	defer m.unlock()
+	w := r.worker
+	if r.ended { // by the cop
+		m.cameBack(r)
+		return
+	}
+	r.ended = true
+	m.unwatch(r)
+	delete(m.abandoned, r)
+	if w.run == r {
+		m.ended(w, r)
+	} else { // replaced while it was abandoned
+		m.note(slog.LevelInfo, "abandoned run ended", w, nil, 0)
+		m.notify(w.entry)
+	}
+	m.forget(w.entry)
+}
+
 // ended brings a worker to rest whose run ended after a stop was asked, in
 // time or long after it was abandoned.
 func (m *ServiceManager) ended(w *worker, r *run) {
 	e := w.entry
 	if !r.abandoned {
-		if r.failing != nil {
-			m.rest(w, Failed)
-		} else {
-			m.rest(w, EndedOnPurpose)
+		end := EndedOnPurpose
+		if r.failing != nil && !(m.waits(w) && e.options.restarts(r.failing)) {
+			end = Failed
 		}
+		m.rest(w, end)
 	} else {
 		m.note(slog.LevelInfo, "abandoned run ended", w, nil, m.now()-r.stopAsked)
-		if !e.down {
+		switch {
+		case w.retired:
+			e.shrink()
+		case m.waits(w): // also if what it comes after is down, which it starts with
 			m.set(w, Idle)
 		}
 	}
@@ -100,21 +145,26 @@ func (m *ServiceManager) ended(w *worker, r *run) {
 }
 
 // unplanned decides what follows an end that nobody asked for.
-func (m *ServiceManager) unplanned(w *worker, x exit) {
+func (m *ServiceManager) unplanned(w *worker, x *exit) {
 	w.streak = x.streak
-	end, delay := m.verdict(w, x.err), max(0, x.delay)
-	if end != NotEnded {
-		delay = 0
-	}
+	x.delay = max(0, x.delay)
 	if x.curve.err != nil {
 		m.record(w, Exception{Kind: CurveFailed, Err: x.curve.err, stack: x.curve.stack})
 	}
+	if w.entry.options.timetable != nil {
+		m.ticked(w, x)
+		return
+	}
+	end, escalates := m.verdict(w, x)
+	if end != NotEnded {
+		x.delay = 0
+	}
 	failed := x.err != nil
 	switch {
-	case failed && x.kind != StartTimedOut: // whose handlers were told already
-		m.fail(w, Exception{Kind: x.kind, Err: x.err, stack: x.stack, End: end, Delay: delay})
+	case failed && x.err != w.run.failing: // whose handlers were told already
+		m.fail(w, Exception{Kind: x.kind, Err: x.err, stack: x.stack, End: end, Delay: x.delay})
 	case end == NotEnded:
-		m.note(slog.LevelInfo, "ended, will be started again", w, x.err, delay)
+		m.note(slog.LevelInfo, "ended, will be started again", w, x.err, x.delay)
 	default:
 		m.note(slog.LevelDebug, "ended", w, x.err, 0)
 	}
@@ -124,64 +174,129 @@ func (m *ServiceManager) unplanned(w *worker, x exit) {
 		if failed {
 			m.condemn(w, x.err)
 		}
-	case delay == 0:
-		m.launch(w)
-	default:
+		if escalates {
+			m.endSession(w, &gaveUpError{err: x.err})
+		}
+	case w.entry.group() != nil:
 		m.set(w, BackingOff)
-		m.arm(w, delay, m.launch)
+		m.hold(w.entry)
+		m.backOff(w, x.delay)
+	default:
+		if x.delay > 0 {
+			m.set(w, BackingOff)
+		}
+		m.backOff(w, x.delay)
 	}
 }
 
-// condemn carries out ExitOnError and HaltOnFailure.
+// backOff waits for the next start, if there is anything to wait for.
+func (m *ServiceManager) backOff(w *worker, delay time.Duration) {
+	if delay > 0 {
+		m.arm(w, delay)
+		return
+	}
+	m.launch(w)
+}
+
+// condemn carries out ExitOnError, HaltOnFailure and RollBack.
 func (m *ServiceManager) condemn(w *worker, err error) {
 	e := w.entry
+	o := e.options
+	rolledBack := o.rollBack && w.run.rollsBack()
 	switch {
-	case e.options.exitOnError:
-		if s := m.session; s.exitErr == nil {
-			s.exitPath, s.exitErr = w.path(m.root), err
-			close(s.exit)
-		}
-	case e.options.haltOnFailure:
+	case o.exitOnError, rolledBack && !m.session.up:
+		m.endSession(w, err)
+	case o.haltOnFailure, rolledBack:
 		e.halted = true
 		m.refresh(e)
 	}
 }
 
+// rollsBack reports whether the run, which failed, is a start that failed.
+func (r *run) rollsBack() bool { return r.streak == 0 && r.readyAt.Load() == 0 }
+
+// endSession makes Serve end because of a worker. A nil error is no failure.
+func (m *ServiceManager) endSession(w *worker, err error) {
+	if s := m.session; s != nil && !s.exiting {
+		s.exiting = true
+		s.exitPath, s.exitErr = w.path(m.root), err
+		close(s.exit)
+	}
+}
+
+// endedForGood follows when a worker came to rest by itself.
+func (m *ServiceManager) endedForGood(w *worker) {
+	e := w.entry
+	end := e.end()
+	if e.down || e.state() != Stopped || end == Abandoned {
+		return
+	}
+	var err error
+	if end != Completed {
+		err = e.exceptions.latest()
+		m.haltGroup(e)
+	}
+	switch o := e.options; {
+	case o.significant && m.lastSignificant(e):
+		m.endSession(w, err)
+	case o.escalate && end == GaveUp:
+		m.endSession(w, &gaveUpError{err: err})
+	}
+}
+
+// lastSignificant reports whether the end of a significant service ends the
+// scheduler.
+func (m *ServiceManager) lastSignificant(e *entry) bool {
+	if !m.limits.allSignificant {
+		return true
+	}
+	for _, o := range m.directory.entries {
+		if o != e && o.options.significant && (o.state() != Stopped || o.want && o.end() <= EndedOnPurpose) {
+			return false
+		}
+	}
+	return true
+}
+
 // verdict returns how an unplanned end comes to rest, or NotEnded for another
-// start.
-func (m *ServiceManager) verdict(w *worker, err error) End {
+// start; and whether it ends the scheduler too, since a limit was reached that
+// is not the service's own.
+func (m *ServiceManager) verdict(w *worker, x *exit) (end End, escalates bool) {
 	o := w.entry.options
-	switch {
-	case !o.restarts(err) && err == nil:
-		return Completed
-	case !o.restarts(err):
-		return Failed
-	case o.retryLimit > 0 && w.overLimit(m.now(), o):
-		return GaveUp
+	now := m.now()
+	if !o.restarts(x.err) {
+		if x.err == nil {
+			return Completed, false
+		}
+		return Failed, false
 	}
-	return NotEnded
+	if o.rollBack && x.err != nil && w.run.rollsBack() {
+		return Failed, false
+	}
+	if o.retryLimit > 0 {
+		if w.ends == nil {
+			w.ends = &instants{}
+		}
+		if w.ends.over(now, o.retryLimit, o.retryWindow) {
+			return GaveUp, false
+		}
+	}
+	if g := o.group; g != nil && g.RetryLimit > 0 && g.ends.over(now, g.RetryLimit, g.RetryWindow) {
+		return GaveUp, g.Escalate
+	}
+	if l := &m.limits; l.retryLimit > 0 && m.restarts.over(now, l.retryLimit, l.retryWindow) {
+		return GaveUp, true
+	}
+	return NotEnded, false
 }
 
-// overLimit counts a restart in the sliding window, unless it is full.
-func (w *worker) overLimit(now time.Duration, o *options) bool {
-	if w.ends == nil {
-		w.ends = new([]time.Duration)
-	}
-	ends := *w.ends
-	for len(ends) > 0 && now-ends[0] >= o.retryWindow {
-		ends = ends[1:]
-	}
-	full := len(ends) >= o.retryLimit
-	if !full {
-		ends = append(ends, now)
-	}
-	*w.ends = ends
-	return full
-}
-
-// fail counts and records a failure of a run, and tells its handlers.
+// fail records a failure of a run and tells its handlers. A run that fails more
+// than once, as one that is deaf after its start timeout, is counted once.
 func (m *ServiceManager) fail(w *worker, x Exception) {
-	w.entry.failures++
+	if !w.run.failed {
+		w.run.failed = true
+		w.entry.failures++
+	}
 	x = m.record(w, x)
 	m.tell(w.entry.chain, w, x)
 	m.tell(m.osChain, w, x)
@@ -200,5 +315,6 @@ func (m *ServiceManager) record(w *worker, x Exception) Exception {
 	}
 	e.exceptions.add(x, m.limits.exceptions)
 	m.noteException(w, x)
+	m.tellFailed(w, x)
 	return x
 }

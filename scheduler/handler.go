@@ -10,10 +10,6 @@ import (
 // DefaultHandlerTimeout bounds a handler that names no timeout of its own.
 const DefaultHandlerTimeout = 5 * time.Second
 
-// handlerSettle is what a handler gets to return in once its context is over.
-// Without it, one that obeys would race with being called deaf.
-const handlerSettle = 100 * time.Millisecond
-
 // MaxHandlers is the largest number of handlers in one chain.
 const MaxHandlers = 64
 
@@ -53,7 +49,7 @@ type notice struct {
 
 type step struct {
 	Handler
-	busy bool // a call that outlived its timeout still runs; guarded by the manager
+	guarded
 }
 
 // newChain copies the handlers into a chain, or returns nil if there are none.
@@ -77,7 +73,7 @@ func newChain(name string, timeout time.Duration, pre Handler, handlers []Handle
 // longest is how long the chain may take for one failure.
 func (c *chain) longest() (d time.Duration) {
 	for _, s := range c.steps {
-		d += s.Timeout + handlerSettle
+		d += s.Timeout + settleTime
 	}
 	return d
 }
@@ -130,6 +126,8 @@ func (m *ServiceManager) tell(c *chain, w *worker, failure Exception) {
 	if len(c.pending) >= m.limits.handlerQueue {
 		c.pending = slices.Delete(c.pending, 0, 1)
 		w.entry.dropped++
+		m.losses.failures.count(m.now())
+		m.losses.worker = w
 	}
 	c.pending = append(c.pending, notice{failure: failure, worker: w})
 	if !c.running {
@@ -161,54 +159,14 @@ func (m *ServiceManager) work(s *session, c *chain) {
 	}
 }
 
-// handle calls one handler in a goroutine of its own, since one that ignores
-// its context can only be left behind.
+// handle calls one handler.
 func (m *ServiceManager) handle(s *session, step *step, c notice) {
-	m.mu.Lock()
-	busy := step.busy
-	step.busy = true
-	m.unlock()
-	if busy {
-		m.handlerFailed(c, step, outcome{err: ErrHandlerBusy})
-		return
-	}
 	base := &run{Context: s.handling, worker: c.worker, generation: c.failure.Generation, detached: true}
-	ctx, cancel := context.WithTimeoutCause(base, step.Timeout, fmt.Errorf("%w of %v", ErrHandlerTimeout, step.Timeout))
-	defer cancel()
-	done := make(chan outcome, 1)
-	go call(func() error { return step.Handle(ctx, c.failure) }, func(out outcome) {
-		m.mu.Lock()
-		step.busy = false
-		delete(m.deafHandlers, step)
-		m.unlock()
-		done <- out
-	})
-	var out outcome
-	select {
-	case out = <-done:
-	case <-ctx.Done():
-		settle := time.NewTimer(handlerSettle)
-		defer settle.Stop()
-		select {
-		case out = <-done:
-		case <-settle.C:
-			m.leave(step, c)
-			out.err = context.Cause(ctx)
-		}
-	}
+	out := m.bounded(base, &step.guarded, bound{
+		path: c.failure.Path + " handler " + step.Name, timeout: step.Timeout, cause: ErrHandlerTimeout,
+	}, func(ctx context.Context) error { return step.Handle(ctx, c.failure) })
 	if out.err != nil {
 		m.handlerFailed(c, step, out)
-	}
-}
-
-// leave notes a handler that is deaf to its timeout, for reports.
-func (m *ServiceManager) leave(step *step, c notice) {
-	m.mu.Lock()
-	defer m.unlock()
-	if step.busy { // else: it has just returned
-		m.deafHandlers[step] = Unstopped{
-			Path: c.failure.Path + " handler " + step.Name, State: Stopping, Since: time.Now().Add(-handlerSettle),
-		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,27 +43,69 @@ type ServiceManager struct {
 	allUp     chan struct{}
 	grace     time.Duration // of the longest chain
 	effects   []effect      // to be done when the lock is given up
-	zombies   map[*run]struct{}
-	// deafHandlers are calls that outlived their timeout.
-	deafHandlers map[*step]Unstopped
+	launches  launches      // likewise
+	deadlines deadlines
+	wall      wallWatch
+	groups    map[string]*group
+	restarts  instants          // of all services, against Config.RetryLimit
+	gentle    bool              // the session ends by Shutdown
+	abandoned map[*run]struct{} // runs that have still not ended
+	// leftBehind are calls that outlived their timeout.
+	leftBehind map[*guarded]Unstopped
+	states     StateStore
+	desks      desks
+	feeds      []*feed // to those who watch
+
+	unlocks   atomic.Uint64 // counts holds of the lock, so that a long one is told from many
+	cop       cop
+	lockWatch lockWatch
+	losses    losses
+	askers    [4]guarded // of errors for their texts; see Health
 }
 
-// effect is the end of a run's contexts, brought about outside the lock.
+// effect is the end of contexts, brought about outside the lock.
 type effect struct {
-	run   *run
-	cause error
-	work  bool // end the work context too
+	cancel context.CancelCauseFunc
+	cause  error
+	work   *run // whose work context ends too; nil: none
+}
+
+// launches are runs to be started outside the lock, which the first thing that
+// they do is to take. Most often there is one, which needs no slice.
+type launches struct {
+	first *run
+	more  []*run
+}
+
+func (l *launches) add(r *run) {
+	if l.first == nil {
+		l.first = r
+		return
+	}
+	l.more = append(l.more, r)
+}
+
+func (l *launches) start() {
+	if l.first == nil {
+		return
+	}
+	go l.first.execute()
+	for _, r := range l.more {
+		go r.execute()
+	}
 }
 
 // unlock gives up the lock and does what was decided under it.
 func (m *ServiceManager) unlock() {
-	effects := m.effects
-	m.effects = nil
+	effects, launches := m.effects, m.launches
+	m.effects, m.launches.first, m.launches.more = nil, nil, nil
+	m.unlocks.Add(1)
 	m.mu.Unlock()
+	launches.start()
 	for _, e := range effects {
-		e.run.cancel(e.cause)
-		if e.work {
-			e.run.endWork(e.cause)
+		e.cancel(e.cause)
+		if e.work != nil {
+			e.work.endWork(e.cause)
 		}
 	}
 }
@@ -92,6 +135,10 @@ func (m *ServiceManager) Add(spec Spec) error {
 	if err := spec.validate(); err != nil {
 		return err
 	}
+	o, err := m.resolve(&spec)
+	if err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.unlock()
 	if m.closing {
@@ -108,13 +155,35 @@ func (m *ServiceManager) Add(spec Spec) error {
 			}
 		}
 	}
-	m.add(&spec)
+	m.add(&spec, o)
 	return nil
 }
 
+// resolve makes the options of a valid spec, or finds that its group or
+// schedule can't be.
+func (m *ServiceManager) resolve(spec *Spec) (*options, error) {
+	if spec.plain() {
+		return m.defaults, nil
+	}
+	o, err := spec.resolve()
+	if err != nil || spec.Group == "" {
+		return o, err
+	}
+	if o.group = m.groups[spec.Group]; o.group == nil {
+		return nil, &SpecError{
+			Alias: spec.Alias, Field: "Group",
+			Reason: fmt.Sprintf("%q is not in Config.Groups", spec.Group), Err: ErrUnknown,
+		}
+	}
+	return o, nil
+}
+
 // add registers a valid spec.
-func (m *ServiceManager) add(spec *Spec) {
-	e := newEntry(m, spec)
+func (m *ServiceManager) add(spec *Spec, o *options) {
+	e := newEntry(m, spec, o)
+	if g := o.group; g != nil {
+		g.members = append(g.members, e)
+	}
 	m.serial++
 	e.serial = m.serial
 	for _, alias := range spec.After {
@@ -124,11 +193,22 @@ func (m *ServiceManager) add(spec *Spec) {
 		if need.down {
 			e.links.blockers++
 		}
+		if need.off {
+			e.links.off++
+			e.off = true
+		}
 	}
 	if e.chain != nil {
 		m.grace = max(m.grace, e.chain.longest())
 	}
 	m.directory.entries[e.alias] = e
+	if o.timetable != nil && o.timetable.wallClock() {
+		m.wall.schedules++
+		m.watchWall()
+	}
+	for w := range e.workers() {
+		m.tellWatchers(w, EventAdded)
+	}
 	m.counts[e.class]++
 	m.classify(e)
 	m.refresh(e)
@@ -149,37 +229,56 @@ func (m *ServiceManager) find(verb, alias string) (*entry, error) {
 //
 // Errors: ErrUnknown; ErrNotServing; ErrRunning if it is started already;
 // ErrStopped if it, or what it comes After, is stopped on purpose; ErrAbandoned
-// if an abandoned run of it still runs (see Replace); ErrEnded with the
-// failure if it ended for good; *NotStartedError, which names what blocked,
-// when ctx ends first (the start goes on).
+// if an abandoned run of it still runs (see Replace), and *UnstoppedError if
+// its run is abandoned meanwhile; ErrEnded with the failure if it ended for
+// good; *NotStartedError, which names what blocked, when ctx ends first (the
+// start goes on).
 func (m *ServiceManager) Start(ctx context.Context, alias string) error {
+	return m.start(ctx, "start", alias, false)
+}
+
+// start is Start, or Replace.
+func (m *ServiceManager) start(ctx context.Context, verb, alias string, replaces bool) error {
 	m.mu.Lock()
-	e, err := m.find("start", alias)
+	e, err := m.find(verb, alias)
 	switch {
 	case err != nil:
+	case replaces && e.factory == nil:
+		err = &SpecError{Alias: alias, Field: "Factory", Reason: "replacing a run that has not ended needs one"}
 	case !m.serving():
-		err = fmt.Errorf("scheduler: start %q: %w", alias, ErrNotServing)
+		err = fmt.Errorf("scheduler: %s %q: %w", verb, alias, ErrNotServing)
 	case e.removed:
 		err = fmt.Errorf("%w: %q is being removed", ErrUnknown, alias)
-	case e.state() == Started && !e.down:
-		err = fmt.Errorf("scheduler: start %q: %w", alias, ErrRunning)
-	case e.zombies() > 0:
-		err = fmt.Errorf("scheduler: start %q: %w", alias, ErrAbandoned)
+	case replaces && e.deaf() > 0: // also of a pool whose other workers are started
+		err = m.blockedOnPurpose(verb, e, e)
+	case (e.state() == Started || e.state() == Waiting) && !e.down:
+		err = fmt.Errorf("scheduler: %s %q: %w", verb, alias, ErrRunning)
+	case e.deaf() > 0:
+		err = fmt.Errorf("scheduler: %s %q: %w", verb, alias, ErrAbandoned)
 	default:
-		err = m.blockedOnPurpose("start", e)
+		err = m.blockedOnPurpose(verb, e, e)
 	}
 	if err != nil {
 		m.unlock()
 		return err
 	}
+	for w := range e.workers() {
+		if w.deaf() {
+			w.run = nil
+		}
+	}
 	m.startLocked(e)
 	m.unlock()
-	return m.awaitUp(ctx, "start", e, 0)
+	return m.awaitUp(ctx, verb, e, 0)
 }
 
 // startLocked makes a service wanted, and gives its ended workers a fresh go.
 func (m *ServiceManager) startLocked(e *entry) {
-	e.want, e.halted = true, false
+	e.halted = false
+	m.desire(e, true)
+	if g := e.group(); g != nil && g.culprit == e {
+		m.unhaltGroup(g)
+	}
 	m.revive(e)
 	m.refresh(e)
 	if !e.down {
@@ -188,14 +287,16 @@ func (m *ServiceManager) startLocked(e *entry) {
 	m.classify(e)
 }
 
-// blockedOnPurpose refuses to wait for a dependency that was stopped by hand:
-// it would be for ever.
-func (m *ServiceManager) blockedOnPurpose(verb string, e *entry) error {
+// blockedOnPurpose refuses to wait for a dependency that was stopped by hand, or
+// halted by a failure: it would be for ever. Those that the service itself has
+// halted start with it.
+func (m *ServiceManager) blockedOnPurpose(verb string, e, whole *entry) error {
 	for _, need := range e.needs() {
-		if !need.want || need.halted {
-			return fmt.Errorf("scheduler: %s %q: it comes after %q: %w", verb, e.alias, need.alias, ErrStopped)
+		itself := need.group() != nil && need.group().culprit == whole
+		if !need.want || need.halted && !itself {
+			return fmt.Errorf("scheduler: %s %q: it comes after %q: %w", verb, whole.alias, need.alias, ErrStopped)
 		}
-		if err := m.blockedOnPurpose(verb, need); err != nil {
+		if err := m.blockedOnPurpose(verb, need, whole); err != nil {
 			return err
 		}
 	}
@@ -209,8 +310,9 @@ func (m *ServiceManager) blockedOnPurpose(verb string, e *entry) error {
 // Serve it keeps the service from being started.
 //
 // Errors: ErrUnknown; *UnstoppedError if a run was abandoned at its stop
-// timeout; the cause of ctx if it ends first (the stop goes on). A service
-// that stops itself, or what it comes After, is not waited for.
+// timeout and has not ended; ErrRunning if it was started again meanwhile; the
+// cause of ctx if it ends first (the stop goes on). A service that stops
+// itself, or what it comes After, is not waited for.
 func (m *ServiceManager) Stop(ctx context.Context, alias string) error {
 	m.mu.Lock()
 	e, err := m.find("stop", alias)
@@ -218,14 +320,15 @@ func (m *ServiceManager) Stop(ctx context.Context, alias string) error {
 		m.unlock()
 		return err
 	}
-	e.want = false
+	m.desire(e, false)
 	m.refresh(e)
 	m.retire(e)
 	m.unlock()
 	return m.awaitRest(ctx, "stop", e)
 }
 
-// retire makes the workers of an unwanted service that merely waited Stopped.
+// retire makes the workers of a service that merely waited Stopped, since it is
+// not wanted or its group was halted.
 func (m *ServiceManager) retire(e *entry) {
 	for w := range e.workers() {
 		if w.state == Idle {
@@ -251,24 +354,27 @@ func (m *ServiceManager) Restart(ctx context.Context, alias string) error {
 	case e.removed:
 		err = fmt.Errorf("%w: %q is being removed", ErrUnknown, alias)
 	default:
-		err = m.blockedOnPurpose("restart", e)
+		err = m.blockedOnPurpose("restart", e, e)
 	}
 	if err != nil {
 		m.unlock()
 		return err
 	}
-	starts := e.starts
+	starts := e.starts + 1
+	if e.options.timetable != nil {
+		starts = 0 // its runs begin at ticks
+	}
+	e.bounce = !e.down || e.busy > 0 // else it rests already
 	if e.down {
 		m.startLocked(e) // stopped, or on its way there: it starts afterwards
 	} else {
-		e.bounce = true
 		m.refresh(e)
 	}
 	m.unlock()
 	if m.waitsForItself(ctx, e) {
 		return nil
 	}
-	return m.awaitUp(ctx, "restart", e, starts+1)
+	return m.awaitUp(ctx, "restart", e, starts)
 }
 
 // Replace starts a service whose abandoned run still runs, without waiting for
@@ -278,25 +384,7 @@ func (m *ServiceManager) Restart(ctx context.Context, alias string) error {
 //
 // Errors are those of Start, and a *SpecError without Factory.
 func (m *ServiceManager) Replace(ctx context.Context, alias string) error {
-	m.mu.Lock()
-	e, err := m.find("replace", alias)
-	if err != nil {
-		m.unlock()
-		return err
-	}
-	if e.factory == nil {
-		m.unlock()
-		return &SpecError{Alias: alias, Field: "Factory", Reason: "replacing a run that has not ended needs one"}
-	}
-	if m.serving() {
-		for w := range e.workers() {
-			if w.zombie() {
-				w.run = nil
-			}
-		}
-	}
-	m.unlock()
-	return m.Start(ctx, alias)
+	return m.start(ctx, "replace", alias, true)
 }
 
 // Remove stops a service as Stop does and forgets it with its record.
@@ -315,7 +403,8 @@ func (m *ServiceManager) Remove(ctx context.Context, alias string) error {
 		m.unlock()
 		return err
 	}
-	e.want, e.removed = false, true
+	e.removed = true
+	m.desire(e, false)
 	m.refresh(e)
 	m.retire(e)
 	m.forget(e)
@@ -326,8 +415,11 @@ func (m *ServiceManager) Remove(ctx context.Context, alias string) error {
 // forget takes an entry that Remove is done with out of the directory, once
 // nothing of it runs any more.
 func (m *ServiceManager) forget(e *entry) {
-	if !e.removed || e.gone || e.busy > 0 || e.zombies() > 0 {
+	if !e.removed || e.gone || e.busy > 0 || m.abandonedOf(e) > 0 {
 		return
+	}
+	for w := range e.workers() {
+		m.tellWatchers(w, EventRemoved)
 	}
 	e.gone = true
 	for _, need := range e.needs() {
@@ -335,6 +427,16 @@ func (m *ServiceManager) forget(e *entry) {
 		need.links.dependants = slices.Delete(need.links.dependants, i, i+1)
 	}
 	delete(m.directory.entries, e.alias)
+	m.desks.forget(e.alias)
+	if g := e.group(); g != nil {
+		if g.culprit == e {
+			m.unhaltGroup(g) // nobody is left who could bring them back
+		}
+		g.leave(e)
+	}
+	if table := e.options.timetable; table != nil && table.wallClock() {
+		m.wall.schedules--
+	}
 	m.counts[e.class]--
 	m.notify(e)
 }

@@ -16,6 +16,13 @@ type Unstopped struct {
 	Generation uint64 // of the run; 0 for a handler
 	Since      time.Time
 	For        time.Duration // from Since to the making of the report
+	// Stack is where it hangs: what it waits for, as "[chan receive, 2
+	// minutes]\n", and the calls as "function\n\tfile:line\n", the innermost
+	// first, without those of this package around it, at most 32. It is given
+	// for the first ten of a report, and empty if it has ended meanwhile.
+	Stack string
+
+	frame string // by which a traceback names its goroutine
 }
 
 // UnstoppedError lists what did not stop, by path, through all schedulers
@@ -90,12 +97,13 @@ func (e *NotStartedError) Unwrap() []error { return []error{ErrNotStarted, e.Cau
 // are wanted and not started; for schedulers what blocks inside of them. The
 // caller holds the lock; locks are taken from the outer scheduler to the inner.
 func (m *ServiceManager) blocked(only ...*entry) (all []Blocked) {
-	if len(only) == 0 {
+	everyone := len(only) == 0
+	if everyone {
 		only = m.inOrder()
 	}
 	now := m.now()
 	for _, e := range only {
-		if !e.want || e.class == settled && !e.down {
+		if !e.want || e.class == settled && !e.down || e.off && everyone {
 			continue
 		}
 		var inside []Blocked
@@ -142,16 +150,16 @@ func (e *entry) nested() (all []*ServiceManager) {
 // inside, in order of their paths. The caller holds the lock.
 func (m *ServiceManager) unstopped(only ...*entry) (all []Unstopped) {
 	now := m.now()
-	for r := range m.zombies {
+	for r := range m.abandoned {
 		if len(only) == 0 || slices.Contains(only, r.worker.entry) {
 			all = append(all, Unstopped{
 				Path: r.worker.path(m.root), State: Stopped, Generation: r.generation,
-				Since: m.birth.Add(r.stopAsked), For: now - r.stopAsked,
+				Since: m.birth.Add(r.stopAsked), For: now - r.stopAsked, frame: r.frame(),
 			})
 		}
 	}
 	if len(only) == 0 {
-		for _, u := range m.deafHandlers {
+		for _, u := range m.leftBehind {
 			u.For = time.Since(u.Since)
 			all = append(all, u)
 		}
@@ -176,8 +184,8 @@ func (m *ServiceManager) unstoppedInside() []Unstopped {
 }
 
 // stopBudget is how long this scheduler's services, stopped along the graph,
-// and its handlers may take to end.
-func (m *ServiceManager) stopBudget() time.Duration {
+// after they were drained if gently, and its handlers may take to end.
+func (m *ServiceManager) stopBudget(gently bool) time.Duration {
 	m.mu.Lock()
 	defer m.unlock()
 	// Dependants stop first, so an entry's time begins at the end of theirs:
@@ -189,7 +197,7 @@ func (m *ServiceManager) stopBudget() time.Duration {
 		var own time.Duration
 		for w := range e.workers() {
 			if w.run != nil {
-				own = max(own, m.stopTimeout(w))
+				own = max(own, m.stopTimeout(w)+m.partTimeout(w, gently)+m.saveBudget(w))
 			}
 		}
 		end := begins[e] + own

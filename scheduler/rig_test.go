@@ -50,6 +50,13 @@ func (r *rig) stop() (time.Duration, error) {
 	return time.Since(begin), err
 }
 
+// end is stop, which must go well.
+func (r *rig) end() {
+	r.t.Helper()
+	_, err := r.stop()
+	require.NoError(r.t, err)
+}
+
 func (r *rig) status(alias string) scheduler.Status {
 	r.t.Helper()
 	s, err := r.Status(alias)
@@ -102,3 +109,6 @@ func at(d time.Duration) scheduler.Backoff { return func(int) time.Duration { re
 func within(d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(context.Background(), d, errors.New("test waited long enough"))
 }
+
+// idleFor sleeps, in the time of a bubble.
+func idleFor(d time.Duration) { time.Sleep(d) }

@@ -18,10 +18,13 @@ type run struct {
 	cancel          context.CancelCauseFunc
 	worker          *worker
 	generation      uint64
-	streak          int  // unplanned ends in a row before this run
-	detached        bool // carries lineage to a handler; is no run
+	streak          int         // unplanned ends in a row before this run
+	detached        bool        // carries lineage to a handler; is no run
+	slot            int32       // in cop.exits, from 1; zero: not there; guarded by the cop
+	stopping        atomic.Bool // to stop, on purpose
 	readyAt         atomic.Int64
 	logger          atomic.Pointer[slog.Logger]
+	meter           atomic.Pointer[Meter] // nil: not asked for
 
 	// mu guards work. It is never held together with another lock.
 	mu   sync.Mutex
@@ -33,8 +36,16 @@ type run struct {
 	inner     *ServiceManager // of a scheduler that is served in this run
 	stopAsked time.Duration   // when, as an offset of the manager's birth
 	failing   error           // it was asked to stop because of this failure
+	failure   Kind            // of failing
+	doing     string          // what it says it does while it starts
+	parting   *parting        // of a run that is Draining
+	drains    bool            // the instance is a Drainer
+	saves     bool            // the instance is a StateSaver
+	failed    bool            // counted as a failure
+	visit     *visit          // of one that checks in or is given back what was; set before Serve
 	abandoned bool
 	ended     bool
+	late      bool // is over, though its state doesn't say so
 }
 
 type runKey struct{}
@@ -71,7 +82,7 @@ func (r *run) lineage() *slog.Logger {
 	if base == nil {
 		return slog.New(slog.DiscardHandler)
 	}
-	l := base.With("service", r.worker.path(root))
+	l := withLineage(base, r.worker.path(root))
 	r.logger.Store(l)
 	return l
 }
@@ -135,9 +146,52 @@ func (c *valueContext) Value(key any) any {
 
 func (c *valueContext) String() string { return "scheduler.Work" }
 
-// execute is the goroutine of a run.
-func (r *run) execute() {
-	call(r.serve, r.exit)
+// execute is the goroutine of a run. What follows its end is done after a panic
+// was unwound and outside of deferred calls, where the goroutine's first stack
+// is large enough for it; only Goexit leaves no other place.
+//
+//go:noinline
+func (r *run) execute() { // stack.go looks for it by name
+	out := r.guard()
+	if out == nil && r.stopping.Load() && r.visit == nil {
+		r.endWork(ErrRunOver)
+		r.worker.entry.manager.exitedClean(r)
+		return
+	}
+	if out == nil {
+		out = &outcome{}
+	}
+	r.exit(out)
+}
+
+// guard calls serve and returns how it ended, or nil for a nil return. It does
+// not return from Goexit, for which it calls exit.
+//
+//go:noinline
+func (r *run) guard() (out *outcome) {
+	returned := false
+	defer func() {
+		if !returned {
+			out = r.fell(recover())
+		}
+	}()
+	err := r.serve()
+	returned = true
+	if err != nil {
+		out = &outcome{err: err}
+	}
+	return out
+}
+
+// fell makes the outcome of a panic with a value, or of Goexit.
+//
+//go:noinline
+func (r *run) fell(value any) *outcome {
+	out := fallen(value)
+	if out.kind == Exited {
+		r.exit(&out)
+	}
+	return &out
 }
 
 func (r *run) serve() error {
@@ -148,6 +202,9 @@ func (r *run) serve() error {
 		if service == nil || isNil(service) {
 			return errNilService
 		}
+	}
+	if err := e.manager.restore(r, service); err != nil {
+		return err
 	}
 	e.manager.entered(r, service)
 	return service.Serve(r)
@@ -164,29 +221,41 @@ type exit struct {
 
 // exit sends it. It runs in the goroutine of the run, under no lock, so that
 // foreign code (the curve, methods of the error) can hold up nobody else.
-func (r *run) exit(out outcome) {
+//
+//go:noinline
+func (r *run) exit(out *outcome) {
 	m, o := r.worker.entry.manager, r.worker.entry.options
-	x := exit{outcome: out, streak: r.streak + 1}
+	x := exit{outcome: m.returned(r, *out), streak: r.streak + 1}
 	if at := r.readyAt.Load(); at > 0 && m.now()-time.Duration(at) >= o.goodRun {
 		x.streak = 1
 	}
 	// Deferred, since foreign code may call Goexit. What comes of it is set
 	// before to what is safe: the default curve, and a stop that wasn't clean.
-	defer func() {
-		r.cancel(ErrRunOver)
-		r.endWork(ErrRunOver)
-		m.exited(r, x)
-	}()
+	defer r.sendExit(&x)
 	cause := context.Cause(r.Context)
-	if cause != ErrStopping && o.restarts(cmp.Or(cause, out.err)) {
+	if cause != ErrStopping && o.restarts(cmp.Or(cause, x.err)) {
 		x.delay = DefaultBackoff(x.streak)
 		if o.backoff != nil {
-			x.ask(o.backoff)
+			if m.cop.leaves(r, x, m.now()) {
+				x.ask(o.backoff)
+				m.cop.left(r)
+			} else {
+				x.curve = outcome{err: errCurveBusy}
+			}
 		}
 	}
 	if cause != nil {
 		x.cleanStop()
 	}
+	m.lastCheckIn(r, (cause == nil || cause == ErrStopping) && (x.err == nil || x.clean))
+}
+
+func (r *run) sendExit(x *exit) {
+	r.cancel(ErrRunOver)
+	r.endWork(ErrRunOver)
+	m := r.worker.entry.manager
+	m.cop.left(r)
+	m.exited(r, x)
 }
 
 // ask asks the user's curve for the delay.

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -25,25 +26,37 @@ func New(c Config) (*Scheduler, error) {
 		return nil, err
 	}
 	m := &ServiceManager{
-		name: c.Name, root: c.Name, own: c.Logger, logger: c.Logger, birth: time.Now().Add(-1),
+		name: c.Name, root: c.Name, own: withoutLineage(c.Logger), logger: withoutLineage(c.Logger), birth: time.Now().Add(-1),
 		limits: limits{
 			exceptions: c.Exceptions, handlerQueue: c.HandlerQueue, logQueue: c.LogQueue,
-			handlerTimeout: c.HandlerTimeout,
+			handlerTimeout: c.HandlerTimeout, retryLimit: c.RetryLimit, retryWindow: c.RetryWindow,
+			allSignificant: c.AllSignificant,
 		},
-		zombies: make(map[*run]struct{}), deafHandlers: make(map[*step]Unstopped),
+		abandoned: make(map[*run]struct{}), leftBehind: make(map[*guarded]Unstopped), states: c.States,
 		log: eventLog{wakeup: make(chan struct{}, 1)},
 	}
 	if m.name == "" {
 		m.name, m.root = DefaultName, DefaultName
 	}
 	m.limits.defaults()
-	m.defaults = new((&Spec{}).options())
+	m.defaults, _ = (&Spec{}).resolve() // which only a Schedule can keep from succeeding
 	m.directory = &Directory{manager: m, entries: make(map[string]*entry, len(c.Services))}
 	if m.osChain = newChain("", m.limits.handlerTimeout, c.PreHook, c.Handlers, c.PostHook); m.osChain != nil {
 		m.grace = m.osChain.longest()
 	}
+	m.groups = make(map[string]*group, len(c.Groups))
+	for _, g := range c.Groups {
+		m.groups[g.Name] = newGroup(g)
+	}
 	for _, i := range order {
-		m.add(&c.Services[i])
+		o, err := m.resolve(&c.Services[i])
+		if err != nil {
+			return nil, err
+		}
+		m.add(&c.Services[i], o)
+	}
+	if err := m.refuseEmptyGroups(c.Groups); err != nil {
+		return nil, err
 	}
 	return &Scheduler{manager: m}, nil
 }
@@ -77,7 +90,10 @@ func (s *Scheduler) Serve(ctx context.Context) error {
 	waiting, stopWaiting := context.WithCancel(ctx)
 	go func() {
 		defer close(started)
-		if m.awaitAll(waiting) == nil {
+		if m.awaitAll(waiting, true) == nil {
+			m.mu.Lock()
+			session.up = true
+			m.unlock()
 			Ready(ctx)
 		}
 	}()
@@ -87,7 +103,21 @@ func (s *Scheduler) Serve(ctx context.Context) error {
 	}
 	stopWaiting()
 	<-started
-	return m.close(session, logged)
+	session.result = m.close(ctx, session, logged)
+	close(session.over)
+	return session.result
+}
+
+// Shutdown drains the services and ends Serve; see [ServiceManager.Shutdown].
+func (s *Scheduler) Shutdown(ctx context.Context) error { return s.manager.Shutdown(ctx) }
+
+// Drain makes a Scheduler inside a Scheduler a [Drainer]: it is Shutdown, and
+// nothing if Serve does not run.
+func (s *Scheduler) Drain(ctx context.Context) error {
+	if err := s.manager.Shutdown(ctx); !errors.Is(err, ErrNotServing) {
+		return err
+	}
+	return nil
 }
 
 // Add registers a service; see [ServiceManager.Add].
@@ -124,7 +154,7 @@ func (s *Scheduler) AwaitStarted(ctx context.Context, aliases ...string) error {
 }
 
 // Unstopped lists what was abandoned and still runs, at any time.
-func (s *Scheduler) Unstopped() []Unstopped { return s.manager.unstoppedInside() }
+func (s *Scheduler) Unstopped() []Unstopped { return withStacks(s.manager.unstoppedInside()) }
 
 // Manager returns the scheduler's manager, which has all the life-cycle calls.
 func (s *Scheduler) Manager() *ServiceManager { return s.manager }

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"log/slog"
+	"time"
 )
 
 // Service is what a Scheduler runs.
@@ -40,6 +41,23 @@ func Ready(ctx context.Context) {
 	if r := runOf(ctx); r != nil && !r.detached {
 		r.worker.entry.manager.ready(r)
 	}
+}
+
+// Extend asks for more time to become ready: the start may now take d from
+// now, unless it may take longer already, and never longer in all than
+// [Spec.StartLimit]. It is to be asked again as the start goes on, so that one
+// that hangs is found. doing says in words what takes the time; reports of what
+// blocks a start show it.
+//
+// Errors: ErrStartLimit if the start may go on for less than d (its message
+// says how long); ErrNotStarting if the run is ready, has no start timeout, is
+// asked to stop, or will be and its time is over, and outside a run. It may be called from any goroutine.
+func Extend(ctx context.Context, d time.Duration, doing string) error {
+	r := runOf(ctx)
+	if r == nil || r.detached {
+		return ErrNotStarting
+	}
+	return r.worker.entry.manager.extend(r, d, doing)
 }
 
 // Work returns a context for work in flight. It has ctx's values but not its

@@ -16,12 +16,17 @@ type session struct {
 	handling     context.Context // of the handlers
 	stopHandling context.CancelCauseFunc
 	release      context.CancelFunc // of base, at the end
-	exit         chan struct{}      // closed when exitErr is set
-	exitPath     string             // of the service that ended the session by its failure
-	exitErr      error
-	wakeup       chan struct{} // capacity 1: something came to rest
-	chains       int           // goroutines of chains
-	deaf         bool          // chains are not started or continued any more
+	exit         chan struct{}      // closed when the session is to end though Serve's context has not
+	exiting      bool               // exit is closed
+	exitPath     string             // of the service that ended the session
+	exitErr      error              // its failure; nil if it was none
+	up           bool               // all services were started once
+	over         chan struct{}      // closed when Serve is about to return
+	result       error              // of Serve; set before over is closed
+	wakeup       chan struct{}      // capacity 1: something came to rest
+	chains       int                // goroutines of chains
+	deaf         bool               // chains are not started or continued any more
+	patrol       *patrol            // the cop's goroutine
 }
 
 func (s *session) wake() {
@@ -42,7 +47,7 @@ func (m *ServiceManager) open(ctx context.Context) (*session, <-chan struct{}, e
 	}
 	s := &session{
 		base: context.WithoutCancel(ctx), parent: parent,
-		exit: make(chan struct{}), wakeup: make(chan struct{}, 1), release: func() {},
+		exit: make(chan struct{}), over: make(chan struct{}), wakeup: make(chan struct{}, 1), release: func() {},
 	}
 	root, logger := m.name, m.own
 	if parent != nil {
@@ -65,12 +70,16 @@ func (m *ServiceManager) open(ctx context.Context) (*session, <-chan struct{}, e
 		s.stopHandling(ErrNotServing)
 		return nil, nil, ErrServing
 	}
+	if m.root != root {
+		m.rewatch()
+	}
 	m.session, m.root, m.logger = s, root, logger
+	m.watchWall()
 	logged := make(chan struct{})
 	m.log.closed = false
 	if m.logger != nil && !m.log.writing {
 		m.log.writing = true
-		go m.write(logged)
+		go m.write(logged, nil)
 	} else {
 		close(logged)
 	}
@@ -78,13 +87,14 @@ func (m *ServiceManager) open(ctx context.Context) (*session, <-chan struct{}, e
 	for _, e := range all {
 		if e.want {
 			e.halted = false
-			m.revive(e)
 		}
+		m.revive(e)
 	}
 	for _, e := range all {
 		m.refresh(e)
 	}
 	m.notifyAll()
+	m.beginPatrol(s)
 	return s, logged, nil
 }
 
@@ -93,10 +103,11 @@ func (m *ServiceManager) encloses(r *run, inner *ServiceManager) {
 	m.mu.Lock()
 	defer m.unlock()
 	r.inner = inner
+	m.watchInside(r)
 }
 
 // close ends a session; see Serve.
-func (m *ServiceManager) close(s *session, logged <-chan struct{}) error {
+func (m *ServiceManager) close(ctx context.Context, s *session, logged <-chan struct{}) error {
 	m.mu.Lock()
 	m.closing = true
 	m.notifyAll()
@@ -105,7 +116,10 @@ func (m *ServiceManager) close(s *session, logged <-chan struct{}) error {
 		m.notify(e)
 	}
 	m.unlock()
+	stop := after(ctx, m.hurryAll)
 	m.drain(s)
+	stop()
+	stuck := m.endPatrol(s)
 
 	m.mu.Lock()
 	m.log.closed = true
@@ -114,7 +128,6 @@ func (m *ServiceManager) close(s *session, logged <-chan struct{}) error {
 	case m.log.wakeup <- struct{}{}:
 	default:
 	}
-	stuck := false
 	timeout := time.NewTimer(m.limits.handlerTimeout)
 	defer timeout.Stop()
 	select {
@@ -131,7 +144,15 @@ func (m *ServiceManager) close(s *session, logged <-chan struct{}) error {
 			Since: time.Now().Add(-m.limits.handlerTimeout), For: m.limits.handlerTimeout,
 		})
 	}
-	m.session, m.closing = nil, false
+	m.unwatchInside()
+	m.session, m.closing, m.gentle = nil, false, false
+	if m.wall.timer != nil {
+		m.wall.timer.Stop()
+		m.wall.timer = nil
+	}
+	for r := range m.abandoned {
+		r.failing = nil // what follows from it has followed: its end is no failure of the next session
+	}
 	for _, e := range m.directory.entries {
 		m.notify(e)
 	}
@@ -139,7 +160,7 @@ func (m *ServiceManager) close(s *session, logged <-chan struct{}) error {
 	s.release()
 	var unstopped, failed error
 	if len(left) > 0 {
-		unstopped = &UnstoppedError{Services: left}
+		unstopped = &UnstoppedError{Services: withStacks(left)}
 	}
 	if s.exitErr != nil {
 		failed = fmt.Errorf("scheduler: %s ended the scheduler: %w", s.exitPath, s.exitErr)
@@ -158,12 +179,12 @@ func (m *ServiceManager) drain(s *session) {
 	var grace <-chan time.Time
 	for {
 		m.mu.Lock()
-		busy, chains := m.busy, s.chains
+		busy, chains, deaf := m.busy, s.chains, s.deaf
 		m.unlock()
 		if busy == 0 && chains == 0 {
 			return
 		}
-		if busy == 0 && grace == nil {
+		if busy == 0 && grace == nil && !deaf {
 			timer := time.NewTimer(m.grace)
 			defer timer.Stop()
 			grace = timer.C

@@ -2,19 +2,21 @@ package scheduler
 
 import (
 	"fmt"
-	"reflect"
-	"slices"
-	"strings"
 	"time"
-	"unicode"
 )
 
 // Defaults of a [Spec].
 const (
-	DefaultStopTimeout = 10 * time.Second
-	DefaultRetryWindow = 10 * time.Minute
-	DefaultGoodRun     = time.Minute
+	DefaultStopTimeout  = 10 * time.Second
+	DefaultDrainTimeout = 30 * time.Second
+	DefaultRetryWindow  = 10 * time.Minute
+	DefaultGoodRun      = time.Minute
+	DefaultSaveEvery    = time.Minute
+	DefaultSaveTimeout  = 5 * time.Second
 )
+
+// startLimitFactor times StartTimeout is the default of Spec.StartLimit.
+const startLimitFactor = 10
 
 // Bounds of a [Spec]; beyond them it is refused.
 const (
@@ -74,6 +76,20 @@ type Spec struct {
 	// StartDelay nor waiting for After counts against it. Zero: the service
 	// need not say Ready and counts as started when Serve is entered.
 	StartTimeout time.Duration
+	// StartLimit caps what [Extend] can lengthen StartTimeout to. Zero: ten
+	// times StartTimeout.
+	StartLimit time.Duration
+	// RollBack undoes a start that failed instead of trying it again: if the
+	// first run since the service was last at rest fails before it was Ready,
+	// then during the start of the scheduler Serve stops what was started,
+	// dependants first, and returns the failure; later, the service ends as
+	// Failed, those that come After it stop, and Start, which waited for it,
+	// says why. It needs a StartTimeout, without which no start can fail.
+	RollBack bool
+	// DrainTimeout bounds the Drain of a [Drainer] before its run is asked to
+	// stop. Zero: DefaultDrainTimeout, and for a Scheduler inside a Scheduler
+	// as long as its own services may take.
+	DrainTimeout time.Duration
 	// StopTimeout bounds the time from the end of the run's context until
 	// Serve has returned; then the run is abandoned. Zero: DefaultStopTimeout,
 	// and for a Scheduler inside a Scheduler as long as its own services may
@@ -95,6 +111,25 @@ type Spec struct {
 	// be forgotten by Backoff. Zero: DefaultGoodRun.
 	GoodRun time.Duration
 
+	// Escalate makes the end of a service that gives up (see RetryLimit) end
+	// the scheduler: Serve stops everything and returns the failure, which a
+	// scheduler around it takes for the failure of one of its own services.
+	Escalate bool
+	// Significant makes the end of the service, whenever it comes to rest by
+	// itself, end the scheduler: Serve stops everything and returns nil if the
+	// service completed, else its failure. See also Config.AllSignificant.
+	Significant bool
+	// Recover brings back what the manager finds dead or hung, instead of only
+	// reporting it: a service that gave up is given a fresh go after each
+	// RetryWindow; one that stalls (see Watch.Stall), or whose run is over
+	// though its state does not say so, is ended and restarted as after a
+	// failure; and if it has a Factory, an abandoned run is replaced at once,
+	// as by [ServiceManager.Replace].
+	Recover bool
+	// Group names the [Group] of the Config that the service belongs to.
+	// Empty: none, which is one-for-one.
+	Group string
+
 	// After lists aliases that must be started (or completed) before this one
 	// starts, and that stop only after this one has stopped.
 	After []string
@@ -112,148 +147,34 @@ type Spec struct {
 	// and stop those that come After it, until Start is called.
 	HaltOnFailure bool
 
-	// Pool is the number of interchangeable workers, each an instance of its
-	// own from Factory, restarted for itself. Zero and one: a single one.
+	// Pool makes the service a pool of so many interchangeable workers, each
+	// an instance of its own from Factory, restarted for itself;
+	// [ServiceManager.Resize] changes the number. Zero: no pool.
 	Pool int
-}
 
-// options is what a Spec resolves to beside its alias and instance. Services
-// that leave everything at its default share one, since thousands of them are
-// common.
-type options struct {
-	startDelay, startTimeout, stopTimeout time.Duration
-	restart                               RestartPolicy
-	retryLimit                            int
-	retryWindow                           time.Duration
-	backoff                               Backoff
-	goodRun                               time.Duration
-	exitOnError, haltOnFailure            bool
-}
+	// Schedule makes the service run at instants instead of all the time; its
+	// run ends with a nil return, and holds nothing until the next. Under a
+	// Schedule, Permanent waits for the next tick whatever ended a run;
+	// Transient tries a failed run again after Backoff, and after RetryLimit
+	// waits for the next tick; Temporary ends the schedule at a failure. Nil:
+	// run all the time.
+	Schedule *Schedule
 
-func (s *Spec) options() options {
-	o := options{
-		startDelay: s.StartDelay, startTimeout: s.StartTimeout, stopTimeout: s.StopTimeout,
-		restart: s.Restart, retryLimit: s.RetryLimit, retryWindow: s.RetryWindow,
-		backoff: s.Backoff, goodRun: s.GoodRun,
-		exitOnError: s.ExitOnError, haltOnFailure: s.HaltOnFailure,
-	}
-	if o.retryWindow == 0 {
-		o.retryWindow = DefaultRetryWindow
-	}
-	if o.goodRun == 0 {
-		o.goodRun = DefaultGoodRun
-	}
-	return o
-}
+	// SaveEvery is the time between two check-ins of a [StateSaver]. Zero:
+	// DefaultSaveEvery.
+	SaveEvery time.Duration
+	// SaveTimeout bounds one check-in, which is SaveState and the writing of
+	// it to the store together; all check-ins that one stop waits for; and, at
+	// a start, the reading of the store and RestoreState each. What does not
+	// return is left behind a tenth of a second later. Zero:
+	// DefaultSaveTimeout.
+	SaveTimeout time.Duration
 
-// isDefault reports whether the spec sets nothing that options holds.
-func (s *Spec) isDefault() bool {
-	return s.StartDelay == 0 && s.StartTimeout == 0 && s.StopTimeout == 0 &&
-		s.Restart == Permanent && s.RetryLimit == 0 && s.RetryWindow == 0 &&
-		s.Backoff == nil && s.GoodRun == 0 && !s.ExitOnError && !s.HaltOnFailure
-}
+	// Watch is what the cop watches the service for. Zero: nothing but that
+	// its operations do not all fail.
+	Watch Watch
 
-// validate refuses what can't be meant, without looking at other services.
-func (s *Spec) validate() error {
-	refuse := func(field, format string, args ...any) error {
-		return &SpecError{Alias: s.Alias, Field: field, Reason: fmt.Sprintf(format, args...)}
-	}
-	if reason := badAlias(s.Alias); reason != "" {
-		return refuse("Alias", "%s", reason)
-	}
-	switch {
-	case s.Service == nil && s.Factory == nil:
-		return refuse("Service", "neither Service nor Factory is set; exactly one must be")
-	case s.Service != nil && s.Factory != nil:
-		return refuse("Service", "both Service and Factory are set; exactly one must be")
-	case s.Service != nil && isNil(s.Service):
-		return refuse("Service", "holds a nil %T", s.Service)
-	case s.Pool < 0 || s.Pool > MaxPool:
-		return refuse("Pool", "%d is not between 0 and %d", s.Pool, MaxPool)
-	case s.Pool > 1 && s.Factory == nil:
-		return refuse("Pool", "%d workers need a Factory, since one instance can't run twice", s.Pool)
-	}
-	for _, d := range []struct {
-		field string
-		value time.Duration
-	}{
-		{"StartDelay", s.StartDelay}, {"StartTimeout", s.StartTimeout}, {"StopTimeout", s.StopTimeout},
-		{"RetryWindow", s.RetryWindow}, {"GoodRun", s.GoodRun},
-	} {
-		if d.value < 0 {
-			return refuse(d.field, "%v is negative; zero means the default", d.value)
-		}
-	}
-	if field, reason := s.contradiction(); reason != "" {
-		return refuse(field, "%s", reason)
-	}
-	for i, alias := range s.After {
-		if alias == s.Alias {
-			return refuse("After", "the service comes after itself")
-		}
-		if slices.Contains(s.After[:i], alias) {
-			return refuse("After", "%q is listed twice", alias)
-		}
-	}
-	return validateChain(s.Alias, s.PreHook, s.Handlers, s.PostHook)
-}
-
-// contradiction finds a pair of restart settings of which one makes the other
-// void, and returns the void one's field and the reason; or two empty strings.
-func (s *Spec) contradiction() (field, reason string) {
-	switch {
-	case s.Restart < Permanent || s.Restart > Temporary:
-		return "Restart", fmt.Sprintf("%v is none of permanent, transient, temporary", s.Restart)
-	case s.RetryLimit < 0 || s.RetryLimit > MaxRetryLimit:
-		return "RetryLimit", fmt.Sprintf("%d is not between 0 and %d", s.RetryLimit, MaxRetryLimit)
-	case s.RetryWindow > 0 && s.RetryLimit == 0:
-		return "RetryWindow", "set without RetryLimit, which it belongs to"
-	case s.ExitOnError && s.HaltOnFailure:
-		return "HaltOnFailure", "set with ExitOnError, which ends the scheduler at the same failure"
-	}
-	never := ""
-	switch {
-	case s.Restart == Temporary:
-		never = "with Restart temporary"
-	case s.Restart == Transient && s.ExitOnError:
-		never = "with Restart transient and ExitOnError"
-	case s.Restart == Transient && s.HaltOnFailure:
-		never = "with Restart transient and HaltOnFailure"
-	}
-	switch {
-	case never == "":
-		return "", ""
-	case s.RetryLimit > 0:
-		return "RetryLimit", "set " + never + ", which never restarts"
-	case s.Backoff != nil:
-		return "Backoff", "set " + never + ", which never restarts"
-	case s.GoodRun > 0:
-		return "GoodRun", "set " + never + ", which never restarts"
-	}
-	return "", ""
-}
-
-func badAlias(alias string) string {
-	switch {
-	case alias == "":
-		return "empty"
-	case len(alias) > MaxAlias:
-		return fmt.Sprintf("%d bytes long; at most %d are allowed", len(alias), MaxAlias)
-	case strings.ContainsRune(alias, '/'):
-		return "contains '/', which separates the steps of a lineage"
-	case strings.ContainsFunc(alias, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }):
-		return "contains a character that can't be printed"
-	}
-	return ""
-}
-
-// isNil finds a nil pointer or function behind the interface, which would only
-// show as a panic in each run.
-func isNil(s Service) bool {
-	v := reflect.ValueOf(s)
-	switch v.Kind() {
-	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan, reflect.Slice:
-		return v.IsNil()
-	}
-	return false
+	// Meta is whatever else shall be known of the service; the [Directory]
+	// shows it. It is copied.
+	Meta map[string]string
 }

@@ -7,22 +7,28 @@ import (
 
 // State is where a service is in its life.
 //
-//		Idle ──► Starting ──► Started ──► Stopping ──► Stopped
-//		            ▲ │          │           │
-//		            │ └─► BackingOff ◄───────┘
-//		            └────────┘
+//	Idle ──► Starting ──► Started ──► Draining ──► Stopping ──► Stopped
+//	 │        ▲ ▲  │         │                       │
+//	 │        │ └──┴─────────┴──── BackingOff ◄──────┘
+//	 │        │              │
+//	 └──► Waiting ◄──────────┘ (of a service with a Schedule)
 //
-//	  - Idle to Starting: all of After is up, and the start delay is over.
+//	  - Idle to Starting: all of After is up, and the start delay is over. Idle
+//	    to Waiting for a service with a Schedule; from there to Starting at a tick.
 //	  - Starting to Started: Ready, or Serve entered if there is no start timeout.
 //	  - Starting or Started to BackingOff, and from there to Starting: the run
 //	    ended by itself, and once the wait is over and After is up the next begins.
-//	  - Starting or Started to Stopping: a stop was asked, or the start timeout
-//	    has passed; in the latter case it goes on to BackingOff.
+//	  - Started to Draining: a stop was asked, and the service has something to
+//	    do before: Drain if it is asked gently, SaveState.
+//	  - Starting, Started or Draining to Stopping: a stop was asked, the start
+//	    timeout has passed, or the cop has convicted it; in the latter two cases
+//	    it goes on to BackingOff.
 //	  - Stopping to Stopped: the run has ended, or the stop timeout has passed.
-//	  - Any to Stopped: an end for good, see [End]; Idle and BackingOff stop at
-//	    once. A service that is stopped only because one that it comes After is
-//	    stopped goes to Idle instead and starts again with it.
-//	  - Stopped to Idle: Start, Restart, or another Serve.
+//	  - Any to Stopped: an end for good, see [End]; Idle, Waiting and BackingOff
+//	    stop at once. A service that is stopped only because one that it comes
+//	    After is stopped, or because its group restarts, goes to Idle instead and
+//	    starts again with it.
+//	  - Stopped to Idle: Start, Restart, another Serve, or Spec.Recover.
 type State uint8
 
 const (
@@ -41,9 +47,17 @@ const (
 	Stopped
 	// BackingOff: the run ended by itself; the next one waits for its time.
 	BackingOff
+	// Draining: the run finishes what it has, or checks in its state, before
+	// its context ends.
+	Draining
+	// Waiting: the schedule is on, and no run is due. Those that come After
+	// take it for started.
+	Waiting
+
+	states // the number of states
 )
 
-var stateNames = [...]string{"idle", "starting", "started", "stopping", "stopped", "backing off"}
+var stateNames = [...]string{"idle", "starting", "started", "stopping", "stopped", "backing off", "draining", "waiting"}
 
 func (s State) String() string {
 	if int(s) < len(stateNames) {
@@ -56,7 +70,9 @@ func (s State) String() string {
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // live reports whether a run that was not abandoned is under way.
-func (s State) live() bool { return s == Starting || s == Started || s == Stopping }
+func (s State) live() bool {
+	return s == Starting || s == Started || s == Draining || s == Stopping
+}
 
 // End is how a service came to rest. Of the workers of a pool the worst one
 // counts; they are declared from harmless to grave.
@@ -101,6 +117,8 @@ type Status struct {
 	End        End         // of the latest run that came to rest
 	Reason     string      // in words: why it is not started; empty when it is
 	Err        error       // the failure behind Reason, if it is one
+	Condition  Condition   // what the cop knows of it
+	Concern    string      // in words: what speaks against it; empty when it is Healthy
 	Since      time.Time   // of State; for a pool, of its latest change
 	Generation uint64      // of the latest run; for a pool, the sum over its workers
 	Workers    int         // 1, or the size of the pool
@@ -109,7 +127,8 @@ type Status struct {
 	Failures   uint64      // runs that ended by error, panic, Goexit or start timeout, or were abandoned
 	Abandoned  int         // runs abandoned that still have not ended
 	Dropped    uint64      // failures that its handlers were too slow to be told of
-	Next       time.Time   // when the next start is due, if it waits for delay or backoff; for a pool the earliest
+	Skipped    uint64      // ticks of its schedule that fell into a run, or that nobody was awake for
+	Next       time.Time   // when the next start is due, if it waits for delay, backoff or tick, or is brought back; for a pool the earliest
 	After      []string    // as in its Spec
 	Exceptions []Exception // the latest failures, oldest first; at most Config.Exceptions
 }

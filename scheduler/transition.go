@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 )
 
 var errNilService = errors.New("scheduler: Factory returned nil")
@@ -14,11 +15,14 @@ var errNilService = errors.New("scheduler: Factory returned nil")
 // refresh works out anew whether a service must be down, tells those that come
 // after it, and acts on it.
 func (m *ServiceManager) refresh(e *entry) {
-	down := !m.serving() || !e.want || e.bounce || e.halted || (e.links != nil && e.links.blockers > 0)
+	down := !m.serving() || !e.want || e.bounce || e.halted || e.held || (e.links != nil && e.links.blockers > 0)
 	if down == e.down {
 		return
 	}
 	e.down = down
+	if !down {
+		e.gentle = false
+	}
 	for _, d := range e.dependants() {
 		if down {
 			d.links.blockers++
@@ -37,7 +41,7 @@ func (m *ServiceManager) settle(e *entry) {
 	if !e.down {
 		if e.needsUp() {
 			for w := range e.workers() {
-				if w.state == Idle && w.timer == nil && !w.zombie() {
+				if w.state == Idle && !w.armed && !w.retired && !w.deaf() {
 					m.begin(w)
 				}
 			}
@@ -45,7 +49,11 @@ func (m *ServiceManager) settle(e *entry) {
 		return
 	}
 	for w := range e.workers() {
-		if w.state == Idle || w.state == BackingOff {
+		switch w.state {
+		case Idle, BackingOff, Waiting:
+			if g := e.group(); g != nil && g.failing == e && w.state == Idle && m.waits(w) {
+				continue // its group waits for its backoff
+			}
 			m.rest(w, EndedOnPurpose)
 		}
 	}
@@ -53,9 +61,7 @@ func (m *ServiceManager) settle(e *entry) {
 		return // those that come after it stop first
 	}
 	for w := range e.workers() {
-		if w.state == Starting || w.state == Started {
-			m.askStop(w, nil)
-		}
+		m.part(w, e.gentle || m.gentle)
 	}
 	if e.busy == 0 {
 		m.rested(e)
@@ -66,10 +72,14 @@ func (m *ServiceManager) settle(e *entry) {
 func (m *ServiceManager) rested(e *entry) {
 	if e.pool != nil {
 		e.pool.seen = 0
+		for w := range e.workers() {
+			// One that ended for good does not start with the others.
+			if w.seen = w.state == Stopped && (w.end == Completed || w.end == Failed || w.end == GaveUp) && !w.retired; w.seen {
+				e.pool.seen++
+			}
+		}
 	}
-	for w := range e.workers() {
-		w.seen = false
-	}
+	e.gentle = false
 	m.notify(e)
 	m.forget(e)
 	if e.bounce {
@@ -82,17 +92,25 @@ func (m *ServiceManager) rested(e *entry) {
 }
 
 // revive gives workers at rest a fresh go: what was is forgotten by backoff
-// and retry limit. Those with an abandoned run that still runs are left out.
+// and retry limit. Those with an abandoned run that still runs are left out,
+// and so is a service that was stopped on purpose, also while it restarted.
 func (m *ServiceManager) revive(e *entry) {
+	if !e.want {
+		return
+	}
 	for w := range e.workers() {
+		if w.retired {
+			continue
+		}
 		switch w.state {
 		case Stopped, BackingOff, Idle:
 			w.streak, w.ends = 0, nil
-			if w.zombie() {
+			if w.deaf() {
 				continue
 			}
 			if w.state != Idle {
 				w.end = NotEnded
+				e.forgetSeen(w)
 				m.set(w, Idle)
 			}
 		}
@@ -102,38 +120,51 @@ func (m *ServiceManager) revive(e *entry) {
 // begin starts a worker that is idle, after its delay.
 func (m *ServiceManager) begin(w *worker) {
 	if delay := w.entry.options.startDelay; delay > 0 {
-		m.arm(w, delay, m.launch)
+		m.arm(w, delay)
 		return
 	}
 	m.launch(w)
 }
 
-// launch starts a run, or goes back to wait for what it comes after.
+// launch starts a run, or goes back to wait for what it comes after, or for a
+// tick.
 func (m *ServiceManager) launch(w *worker) {
 	e := w.entry
 	if e.down || !e.needsUp() {
-		if w.state != Idle || w.timer != nil {
+		w.due = false
+		if w.state != Idle || w.armed {
 			m.set(w, Idle)
+		}
+		if g := e.group(); g != nil && g.failing == e {
+			m.regroup(g)
 		}
 		return
 	}
+	if e.options.timetable != nil && !w.due {
+		m.enroll(w)
+		return
+	}
+	w.due = false
 	w.generation++
 	w.end = NotEnded
 	e.starts++
 	w.run = newRun(w, m.session.base)
 	m.set(w, Starting)
 	if d := e.options.startTimeout; d > 0 {
-		m.arm(w, d, m.startTimedOut)
+		m.arm(w, d)
 	}
 	m.note(slog.LevelDebug, "starting", w, nil, 0)
-	go w.run.execute()
+	m.launches.add(w.run)
 }
 
 // entered is called by a run once it has its instance; under no lock.
 func (m *ServiceManager) entered(r *run, service Service) {
+	_, drains := power[Drainer](service)
+	_, saves := power[StateSaver](service)
 	m.mu.Lock()
 	defer m.unlock()
 	r.instance = service
+	r.drains, r.saves = drains, saves
 	if r.worker.entry.options.startTimeout == 0 {
 		m.started(r)
 	}
@@ -158,11 +189,33 @@ func (m *ServiceManager) started(r *run) {
 	}
 	r.readyAt.Store(int64(m.now()))
 	m.set(w, Started)
-	level := slog.LevelDebug // hundreds of first starts tell nobody anything
-	if r.generation > 1 {
+	if r.saves {
+		m.arm(w, w.entry.options.saveEvery)
+	}
+	level := slog.LevelDebug // hundreds of first starts, and each run of a schedule, tell nobody anything
+	if r.generation > 1 && w.entry.options.timetable == nil {
 		level = slog.LevelInfo
 	}
 	m.note(level, "started", w, nil, 0)
+}
+
+// extend lengthens a start; under no lock.
+func (m *ServiceManager) extend(r *run, d time.Duration, doing string) error {
+	m.mu.Lock()
+	defer m.unlock()
+	w := r.worker
+	if w.run != r || w.state != Starting || !w.armed {
+		return ErrNotStarting
+	}
+	r.doing = doing
+	until, limit := m.now()+max(0, d), w.since+w.entry.options.startLimit
+	if granted := min(until, limit); granted > w.next {
+		m.arm(w, granted-m.now())
+	}
+	if until > limit {
+		return fmt.Errorf("%w of %v: %v left", ErrStartLimit, w.entry.options.startLimit, max(0, limit-m.now()))
+	}
+	return nil
 }
 
 // startTimedOut follows when Ready was not said in time. The failure is known
@@ -172,19 +225,25 @@ func (m *ServiceManager) startTimedOut(w *worker) {
 	if e.down {
 		return // it is stopped anyway once those that come after it have
 	}
-	failure := &NotStartedError{Cause: fmt.Errorf("%w of %v", ErrStartTimeout, e.options.startTimeout)}
+	failure := &NotStartedError{Cause: fmt.Errorf("%w of %v", ErrStartTimeout, w.next-w.since)}
 	if inner := w.run.inner; inner != nil {
 		failure.Blocked = inner.blockedInside()
 	}
 	if len(failure.Blocked) == 0 {
 		failure.Blocked = []Blocked{{
-			Path: w.path(m.root), State: Starting, Reason: "has not said Ready", For: e.options.startTimeout,
+			Path: w.path(m.root), State: Starting, Reason: e.reason(m.now()), For: m.now() - w.since,
 		}}
 	}
-	m.fail(w, Exception{Kind: StartTimedOut, Err: failure})
+	m.convict(w, StartTimedOut, failure)
+}
+
+// convict asks a run to stop that has failed though it has not ended. What
+// follows is decided when it has.
+func (m *ServiceManager) convict(w *worker, kind Kind, failure error) {
+	m.fail(w, Exception{Kind: kind, Err: failure})
 	m.condemn(w, failure)
-	if w.state == Starting { // else: condemned and already asked
+	if w.state == Starting || w.state == Started { // else: condemned and already asked
 		m.askStop(w, failure)
 	}
-	w.run.failing = failure
+	w.run.failing, w.run.failure = failure, kind
 }

@@ -23,6 +23,7 @@ const (
 	tint      = "github.com/lmittmann/tint"
 	testify   = "github.com/stretchr/testify"
 	porcupine = "github.com/anishathalye/porcupine"
+	cron      = "github.com/netresearch/go-cron"
 )
 
 // Tests may import these besides what their package may.
@@ -48,7 +49,7 @@ var importTable = []rule{
 	{packages: "queue/...", ours: []string{"queue", "resource", "db"}, tests: []string{"queue/queuetest", "db/dbtest"}},
 	{packages: "queue/queuetest", ours: []string{"queue", "resource", "db"}, tests: []string{"db/dbtest"}, others: []string{testify}},
 
-	{packages: "scheduler/...", never: []string{"net/http"}},
+	{packages: "scheduler/...", others: []string{cron}, never: []string{"net/http"}},
 
 	{
 		packages: "firehose",

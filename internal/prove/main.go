@@ -2,6 +2,7 @@
 // line of JSON, with the seed and the commit:
 //
 //	go run ./internal/prove sim           seven simulated days of 1,000 resources
+//	go run ./internal/prove supervise     1,000 random trees of services against a model
 //	go run ./internal/prove kill          100 times SIGKILL of a polling process
 //	go run ./internal/prove fuzz          each fuzz target for two minutes
 //
@@ -44,6 +45,7 @@ type options struct {
 	hours     float64
 	resources int
 	times     int
+	seeds     int
 	fuzz      time.Duration
 }
 
@@ -51,6 +53,9 @@ func proofs() map[string]proof {
 	return map[string]proof{
 		"sim": {pkg: "./firehose", test: "TestSimulation", mark: "simulation: ", args: func(seed uint64, o options) []string {
 			return []string{fmt.Sprintf("-sim.hours=%v", o.hours), fmt.Sprintf("-sim.seed=%d", seed), fmt.Sprintf("-sim.resources=%d", o.resources)}
+		}},
+		"supervise": {pkg: "./scheduler", test: "TestRandom", mark: "random: ", args: func(seed uint64, o options) []string {
+			return []string{fmt.Sprintf("-random.seeds=%d", o.seeds), fmt.Sprintf("-random.first=%d", seed)}
 		}},
 		"kill": {pkg: "./internal/integration", test: "TestKill", mark: "kill: ", tags: "integration", args: func(seed uint64, o options) []string {
 			return []string{fmt.Sprintf("-kill.times=%d", o.times), fmt.Sprintf("-kill.seed=%d", seed)}
@@ -69,17 +74,18 @@ type result struct {
 }
 
 func run(args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("prove sim|kill|fuzz", flag.ContinueOnError)
+	flags := flag.NewFlagSet("prove sim|supervise|kill|fuzz", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var o options
 	seed := flags.Uint64("seed", 0, "seed (default: random)")
 	flags.Float64Var(&o.hours, "hours", 7*24, "sim: simulated hours")
 	flags.IntVar(&o.resources, "resources", 1000, "sim: resources")
 	flags.IntVar(&o.times, "times", 100, "kill: how often")
+	flags.IntVar(&o.seeds, "seeds", 1000, "supervise: trees, each with the next seed")
 	flags.DurationVar(&o.fuzz, "time", 2*time.Minute, "fuzz: for each target")
 	if len(args) == 0 {
 		flags.Usage()
-		return errors.New("name a proof: sim, kill or fuzz")
+		return errors.New("name a proof: sim, supervise, kill or fuzz")
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
@@ -95,7 +101,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	} else {
 		p, ok := proofs()[args[0]]
 		if !ok {
-			return fmt.Errorf("proof %q: want sim, kill or fuzz", args[0])
+			return fmt.Errorf("proof %q: want sim, supervise, kill or fuzz", args[0])
 		}
 		r.Seed = *seed
 		r.Figures, err = p.run(*seed, o, stderr)

@@ -1,0 +1,136 @@
+package scheduler
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Everything in this file is decided from what it is given: it reads no clock
+// and takes no lock.
+
+// mark is how far the counters of a gauge were at some time.
+type mark struct {
+	at                 time.Duration
+	operations, failed uint64
+}
+
+// window is what was measured from one mark to the next.
+type window struct {
+	begin              time.Duration
+	operations, failed uint64
+	latency            snapshot // empty unless there are bounds to be judged
+}
+
+// tolerated is how many operations one success may hide among. A failure is
+// counted a moment after its operation, so that in a window that ends between
+// the two some seem to have succeeded; never one in so many.
+const tolerated = 1000
+
+// allFailed reports whether all operations of the window failed.
+func (w *window) allFailed() bool {
+	succeeded := w.operations - min(w.failed, w.operations)
+	return w.operations > 0 && succeeded <= w.operations/tolerated
+}
+
+// broken says in words which bounds the window breaks.
+func (w *Watch) broken(s *snapshot) string {
+	if s.count == 0 {
+		return ""
+	}
+	var all []string
+	for _, b := range w.bounds() {
+		if b.limit == 0 {
+			continue
+		}
+		if took := b.measure(s); b.breaks(took) {
+			all = append(all, fmt.Sprintf("%s of %v is above %v", b.name, rounded(took), b.limit))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// measure returns what the bound bounds.
+func (b *latencyBound) measure(s *snapshot) time.Duration {
+	switch b.permille {
+	case maxPermille:
+		return s.max
+	case meanPermille:
+		return s.mean()
+	}
+	return s.quantile(b.permille)
+}
+
+// breaks reports whether what was measured is above the bound. A quantile, and
+// the maximum of a window, are only known to lie in a cell of the histogram:
+// for a doubt the service is not blamed, so that what takes as long as is
+// allowed is allowed.
+func (b *latencyBound) breaks(took time.Duration) bool {
+	if b.permille == meanPermille || b.limit >= longTime {
+		return took > b.limit
+	}
+	segment, cell := cellOf(took)
+	allowed, last := cellOf(b.limit)
+	return segment > allowed || segment == allowed && cell > last
+}
+
+// conduct is what a service's windows hold against it.
+type conduct struct {
+	slow    int    // windows in a row that broke a bound
+	failing int    // windows in a row all of whose operations failed
+	concern string // in words; empty: nothing
+}
+
+// finding is what follows from a window.
+type finding uint8
+
+const (
+	nothingNew finding = iota
+	foundBad           // for the first time since it was good
+	foundGood          // for the first time since it was bad
+)
+
+// take judges a window. A verdict is reached once; it is over with a window
+// that is good in every respect.
+func (c *conduct) take(watch *Watch, w *window) finding {
+	if w.operations < uint64(watch.Samples) {
+		return nothingNew
+	}
+	broken := watch.broken(&w.latency)
+	c.slow = oneMoreIf(broken != "", c.slow)
+	c.failing = oneMoreIf(w.allFailed(), c.failing)
+	was, concern := c.concern, ""
+	switch {
+	case c.failing >= watch.Windows:
+		concern = fmt.Sprintf("all operations failed in %d windows of %v, %d in the latest", c.failing, watch.Window, w.operations)
+	case c.slow >= watch.Windows:
+		concern = fmt.Sprintf("%s, in %d windows of %v", broken, c.slow, watch.Window)
+	case c.failing > 0 || c.slow > 0:
+		return nothingNew
+	}
+	c.concern = concern
+	switch cmp.Compare(len(concern), 0) - cmp.Compare(len(was), 0) {
+	case 1:
+		return foundBad
+	case -1:
+		return foundGood
+	}
+	return nothingNew
+}
+
+func oneMoreIf(more bool, n int) int {
+	if more {
+		return n + 1
+	}
+	return 0
+}
+
+// later adds a time to wait to an offset; what is too far off is never.
+func later(now, wait time.Duration) time.Duration {
+	const never = time.Duration(1<<63 - 1)
+	if wait > never-now {
+		return never
+	}
+	return now + wait
+}

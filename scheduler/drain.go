@@ -1,0 +1,254 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Drainer is the optional power of a service to complete what it has before
+// it is stopped. It is used by [Scheduler.Shutdown], [ServiceManager.Drain] and
+// [ServiceManager.Resize]; a hard stop leaves it out.
+type Drainer interface {
+	// Drain takes nothing new and returns when nothing is left to be done,
+	// while Serve still runs and its context has not ended. ctx ends at the
+	// drain timeout, or when the stop is made a hard one. After it, whatever
+	// it returned, Serve's context ends. Serve may also return by itself.
+	Drain(ctx context.Context) error
+}
+
+// power finds an optional power of a service, through wrappers that have a
+// method Unwrap() Service. It calls foreign code.
+func power[T any](s Service) (T, bool) {
+	for range maxWrappers {
+		if t, ok := s.(T); ok {
+			return t, true
+		}
+		wrapper, ok := s.(interface{ Unwrap() Service })
+		if !ok {
+			break
+		}
+		s = wrapper.Unwrap()
+	}
+	var zero T
+	return zero, false
+}
+
+// maxWrappers bounds the search through wrappers, so that one that wraps
+// itself can't hang it.
+const maxWrappers = 32
+
+// parting is what a run does between being told that it will be stopped and
+// the end of its context: it drains, if asked gently, and checks in.
+type parting struct {
+	drains  bool            // and has not been hurried
+	ctx     context.Context // of Drain
+	cancel  context.CancelCauseFunc
+	timeout time.Duration // of Drain
+	drain   guarded
+}
+
+// Drain completes the work of a service and of those that come After it, and
+// then stops them as Stop does: dependants first, each of them drained if it is
+// a [Drainer], within its DrainTimeout, and stopped within its StopTimeout.
+// When ctx ends first, what still drains is stopped without, and Drain goes on
+// to wait for that.
+//
+// Errors: those of Stop, without that of ctx.
+func (m *ServiceManager) Drain(ctx context.Context, alias string) error {
+	m.mu.Lock()
+	e, err := m.find("drain", alias)
+	if err != nil {
+		m.unlock()
+		return err
+	}
+	m.desire(e, false)
+	for _, d := range e.withDependants() {
+		d.gentle = d.busy > 0 // else there is nothing to drain, and nothing that would end it
+	}
+	m.refresh(e)
+	m.retire(e)
+	m.unlock()
+	defer after(ctx, func() {
+		m.mu.Lock()
+		defer m.unlock()
+		for _, d := range e.withDependants() {
+			d.gentle = false
+			m.hurry(d)
+		}
+	})()
+	return m.awaitRest(context.WithoutCancel(ctx), "drain", e)
+}
+
+// Shutdown ends Serve gently: dependants first, each service is drained if it
+// is a [Drainer], within its DrainTimeout, and stopped within its StopTimeout.
+// When ctx or the context of Serve ends first, what still drains is stopped
+// without. It returns what Serve returns, when Serve does; ErrNotServing if
+// Serve does not run. A service that shuts down the scheduler it runs in must
+// not wait for itself: it gets nil at once.
+func (m *ServiceManager) Shutdown(ctx context.Context) error {
+	m.mu.Lock()
+	s := m.session
+	if s == nil {
+		m.unlock()
+		return fmt.Errorf("scheduler: shut down: %w", ErrNotServing)
+	}
+	if !m.closing && !s.exiting {
+		m.gentle = true
+		s.exiting = true
+		close(s.exit)
+	}
+	m.unlock()
+	for r := runOf(ctx); r != nil; r = r.worker.entry.manager.outer() {
+		if r.worker.entry.manager == m {
+			return nil
+		}
+	}
+	defer after(ctx, m.hurryAll)()
+	<-s.over
+	return s.result
+}
+
+// after calls f once ctx has ended, unless stop is called before; stop waits
+// for a call that is under way.
+func after(ctx context.Context, f func()) (stop func()) {
+	done := make(chan struct{})
+	unregister := context.AfterFunc(ctx, func() {
+		defer close(done)
+		f()
+	})
+	return func() {
+		if !unregister() {
+			<-done
+		}
+	}
+}
+
+// hurryAll makes a gentle end of the session a hard one.
+func (m *ServiceManager) hurryAll() {
+	m.mu.Lock()
+	defer m.unlock()
+	m.gentle = false
+	for _, e := range m.directory.entries {
+		e.gentle = false
+		m.hurry(e)
+	}
+}
+
+// What follows runs under the manager's lock unless it says otherwise.
+
+// part brings a live run closer to its end: it drains if that is asked, checks
+// in if it can, and is then asked to stop.
+func (m *ServiceManager) part(w *worker, gently bool) {
+	switch w.state {
+	case Starting:
+		m.askStop(w, nil)
+	case Started:
+		r := w.run
+		drains := gently && r.drains
+		if !drains && !r.saves {
+			m.askStop(w, nil)
+			return
+		}
+		p := &parting{drains: drains, timeout: m.drainTimeout(w)}
+		p.ctx, p.cancel = context.WithCancelCause(r)
+		r.parting = p
+		m.set(w, Draining)
+		m.arm(w, m.partTimeout(w, drains))
+		m.note(slog.LevelDebug, "draining", w, nil, 0)
+		m.session.chains++
+		go m.farewell(m.session, r, p, drains)
+	case Draining:
+		if !gently {
+			m.hurryWorker(w)
+		}
+	}
+}
+
+// hurry ends what drains of an entry, in favour of a stop.
+func (m *ServiceManager) hurry(e *entry) {
+	for w := range e.workers() {
+		if w.state == Draining {
+			m.hurryWorker(w)
+		}
+	}
+}
+
+func (m *ServiceManager) hurryWorker(w *worker) {
+	p := w.run.parting
+	if !p.drains {
+		return
+	}
+	p.drains = false
+	m.effects = append(m.effects, effect{cancel: p.cancel, cause: ErrStopping})
+	m.arm(w, settleTime+m.partTimeout(w, false))
+}
+
+// partTimeout bounds a parting. It leaves those that obey their contexts the
+// time to say so.
+func (m *ServiceManager) partTimeout(w *worker, drains bool) time.Duration {
+	r := w.run
+	var timeout time.Duration
+	if drains && r.drains {
+		timeout += m.drainTimeout(w) + 2*settleTime
+	}
+	if r.saves {
+		timeout += w.entry.options.saveTimeout + 2*settleTime
+	}
+	return timeout
+}
+
+func (m *ServiceManager) drainTimeout(w *worker) time.Duration {
+	if d := w.entry.options.drainTimeout; d > 0 {
+		return d
+	}
+	if inner := w.run.inner; inner != nil {
+		return DefaultDrainTimeout + inner.stopBudget(true)
+	}
+	return DefaultDrainTimeout
+}
+
+// drainTimedOut follows when neither Drain nor SaveState has returned though
+// their contexts have ended.
+func (m *ServiceManager) drainTimedOut(w *worker) { m.askStop(w, nil) }
+
+// farewell is the goroutine of a parting; Serve waits for it.
+func (m *ServiceManager) farewell(s *session, r *run, p *parting, drains bool) {
+	w := r.worker
+	if drains {
+		drainer, _ := power[Drainer](r.instance)
+		out := m.bounded(p.ctx, &p.drain, bound{
+			path: w.path(m.lineage()) + " drain", timeout: p.timeout, cause: ErrDrainTimeout,
+		}, drainer.Drain)
+		m.foreignFailed(r, DrainFailed, "drain", out)
+	}
+	if r.saves {
+		m.checkIn(s, r)
+	}
+	p.cancel(nil)
+	m.mu.Lock()
+	defer m.unlock()
+	if w.run == r && w.state == Draining {
+		m.askStop(w, nil)
+	}
+	s.chains--
+	s.wake()
+}
+
+// foreignFailed records what a call beside Serve did wrong; under no lock.
+func (m *ServiceManager) foreignFailed(r *run, kind Kind, verb string, out outcome) {
+	if out.err == nil {
+		return
+	}
+	err := fmt.Errorf("scheduler: %s: %w", verb, out.err)
+	m.mu.Lock()
+	defer m.unlock()
+	m.record(r.worker, Exception{Generation: r.generation, Kind: kind, Err: err, stack: out.stack})
+}
+
+// lineage returns the lineage of the scheduler; under no lock.
+func (m *ServiceManager) lineage() string {
+	_, root := m.logging()
+	return root
+}
