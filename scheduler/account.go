@@ -8,8 +8,10 @@ import "log/slog"
 // rest ends the life of a worker. If only its surroundings made it stop, it
 // goes back to wait for them.
 func (m *ServiceManager) rest(w *worker, end End) {
-	w.end = end
 	e := w.entry
+	if end != EndedOnPurpose || w.generation > 0 { // else: it never ran
+		w.setEnd(end)
+	}
 	if end == EndedOnPurpose && m.waits(w) {
 		m.set(w, Idle)
 		return
@@ -22,7 +24,7 @@ func (m *ServiceManager) rest(w *worker, end End) {
 	if end == GaveUp && e.options.recover {
 		m.arm(w, e.options.retryWindow)
 	}
-	if end != EndedOnPurpose {
+	if end != EndedOnPurpose || e.halted {
 		m.endedForGood(w)
 	}
 }
@@ -41,10 +43,9 @@ func (m *ServiceManager) bringBack(w *worker) {
 		return
 	}
 	m.note(slog.LevelInfo, "is brought back", w, nil, 0)
-	if g := e.group(); g != nil && g.culprit == e {
-		m.unhaltGroup(g)
-	}
-	w.streak, w.ends, w.end = 0, nil, NotEnded
+	m.unhaltGroup(e)
+	w.streak, w.ends = 0, nil
+	w.setEnd(NotEnded)
 	m.set(w, Idle)
 	m.settle(e)
 }
@@ -80,15 +81,24 @@ func (m *ServiceManager) set(w *worker, s State) {
 	}
 	m.classify(e)
 	m.notify(e)
-	if up := e.up(); up && !wasUp {
-		for _, d := range e.dependants() {
-			if !d.down {
-				m.settle(d)
-			}
-		}
+	if e.up() && !wasUp {
+		m.cameUp(e)
 	}
 	if g := e.group(); g != nil && g.failing == e && (was == BackingOff || was == Idle) {
 		m.regroup(g)
+	}
+}
+
+// cameUp lets those start that waited for an entry.
+func (m *ServiceManager) cameUp(e *entry) {
+	for _, d := range e.dependants() {
+		if d.down {
+			continue
+		}
+		m.settle(d)
+		if d.state() == Stopped && d.up() { // stands for e
+			m.cameUp(d)
+		}
 	}
 }
 

@@ -15,8 +15,9 @@ func (e *entry) watch() <-chan struct{} {
 }
 
 // await calls check under the lock at each change of the entry until it says
-// done, and when ctx ends returns late's error, also made under the lock.
-func (m *ServiceManager) await(ctx context.Context, e *entry, check func() (done bool, err error), late func() error) error {
+// done, and when ctx ends returns late's error, also made under
+// the lock, from its cause.
+func (m *ServiceManager) await(ctx context.Context, e *entry, check func() (done bool, err error), late func(cause error) error) error {
 	for {
 		m.mu.Lock()
 		done, err := check()
@@ -29,12 +30,13 @@ func (m *ServiceManager) await(ctx context.Context, e *entry, check func() (done
 		select {
 		case <-changed:
 		case <-ctx.Done():
+			cause := context.Cause(ctx) // which asks values of a foreign context
 			m.mu.Lock()
 			defer m.unlock()
 			if done, err := check(); done {
 				return err
 			}
-			return late()
+			return late(cause)
 		}
 	}
 }
@@ -60,10 +62,10 @@ func (m *ServiceManager) awaitUp(ctx context.Context, verb string, e *entry, sta
 		}
 		return false, nil
 	}
-	return explained(m.await(ctx, e, check, func() error {
+	return explained(m.await(ctx, e, check, func(cause error) error {
 		return &NotStartedError{
 			Blocked: m.blocked(e),
-			Cause:   context.Cause(ctx),
+			Cause:   cause,
 		}
 	}))
 }
@@ -82,11 +84,11 @@ func (m *ServiceManager) awaitRest(ctx context.Context, verb string, e *entry) e
 				return true, fmt.Errorf("scheduler: %s %q: started again meanwhile: %w", verb, e.alias, ErrRunning)
 			}
 			return d.busy == 0, nil
-		}, func() error {
+		}, func(cause error) error {
 			if d != e {
-				return fmt.Errorf("scheduler: %s %q: %q after it: %v: %w", verb, e.alias, d.alias, d.state(), context.Cause(ctx))
+				return &wrapped{fmt.Sprintf("scheduler: %s %q: %q after it: %v", verb, e.alias, d.alias, d.state()), cause}
 			}
-			return fmt.Errorf("scheduler: %s %q: %v: %w", verb, e.alias, e.state(), context.Cause(ctx))
+			return &wrapped{fmt.Sprintf("scheduler: %s %q: %v", verb, e.alias, e.state()), cause}
 		})
 		if err != nil {
 			return err
@@ -103,19 +105,23 @@ func (m *ServiceManager) awaitRest(ctx context.Context, verb string, e *entry) e
 
 // reaches reports whether e comes after the other, directly or not.
 func (e *entry) reaches(other *entry) bool {
-	return slices.ContainsFunc(e.needs(), func(need *entry) bool {
-		return need == other || need.reaches(other)
-	})
+	return slices.Contains(e.withNeeds(), other)
 }
 
+// withNeeds lists e and all that it comes after, each once.
+func (e *entry) withNeeds() []*entry { return closure(e, (*entry).needs) }
+
 // withDependants lists e and all that come after it, each once.
-func (e *entry) withDependants() []*entry {
+func (e *entry) withDependants() []*entry { return closure(e, (*entry).dependants) }
+
+// closure lists e and all that next leads to from it, each once.
+func closure(e *entry, next func(*entry) []*entry) []*entry {
 	all, seen := []*entry{e}, map[*entry]bool{e: true}
 	for i := 0; i < len(all); i++ {
-		for _, d := range all[i].dependants() {
-			if !seen[d] {
-				seen[d] = true
-				all = append(all, d)
+		for _, n := range next(all[i]) {
+			if !seen[n] {
+				seen[n] = true
+				all = append(all, n)
 			}
 		}
 	}
@@ -174,8 +180,8 @@ func (m *ServiceManager) AwaitStarted(ctx context.Context, aliases ...string) er
 				return true, &NotStartedError{Blocked: m.blocked(e), Cause: ErrEnded}
 			}
 			return e.class == settled && !e.down || !e.want, nil
-		}, func() error {
-			return &NotStartedError{Blocked: m.blocked(e), Cause: context.Cause(ctx)}
+		}, func(cause error) error {
+			return &NotStartedError{Blocked: m.blocked(e), Cause: cause}
 		})
 		if err != nil {
 			return err
@@ -209,9 +215,10 @@ func (m *ServiceManager) awaitAll(ctx context.Context, patient bool) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
+			cause := context.Cause(ctx)
 			m.mu.Lock()
 			defer m.unlock()
-			return &NotStartedError{Blocked: m.blocked(), Cause: context.Cause(ctx)}
+			return &NotStartedError{Blocked: m.blocked(), Cause: cause}
 		}
 	}
 }
@@ -239,8 +246,8 @@ func (m *ServiceManager) AwaitStopped(ctx context.Context, aliases ...string) er
 	for _, e := range entries {
 		err := m.await(ctx, e, func() (bool, error) {
 			return (e.gone || e.state() == Stopped || e.state() == Idle) && e.busy == 0 && m.abandonedOf(e) == 0, nil
-		}, func() error {
-			return fmt.Errorf("scheduler: await end of %q: %v: %w", e.alias, e.state(), context.Cause(ctx))
+		}, func(cause error) error {
+			return &wrapped{fmt.Sprintf("scheduler: await end of %q: %v", e.alias, e.state()), cause}
 		})
 		if err != nil {
 			return err

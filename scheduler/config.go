@@ -25,7 +25,8 @@ type Config struct {
 	Name string
 	// Logger gets a line for each change of a service (debug and info) and
 	// each failure (warn, or error if it ends the service). It is called by one
-	// goroutine, in order, and never delays a service. Nil: the logger of the
+	// goroutine, in order (save that the cop says by itself that the manager
+	// hangs), and never delays a service. Nil: the logger of the
 	// scheduler around this one, else discard.
 	Logger *slog.Logger
 	// Services are registered by New, in any order.

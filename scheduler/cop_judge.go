@@ -10,29 +10,15 @@ import (
 // Everything in this file is decided from what it is given: it reads no clock
 // and takes no lock.
 
-// mark is how far the counters of a gauge were at some time.
-type mark struct {
-	at                 time.Duration
-	operations, failed uint64
-}
-
-// window is what was measured from one mark to the next.
+// window is what was measured from one reading to the next.
 type window struct {
 	begin              time.Duration
 	operations, failed uint64
-	latency            snapshot // empty unless there are bounds to be judged
+	latency            snapshot
 }
-
-// tolerated is how many operations one success may hide among. A failure is
-// counted a moment after its operation, so that in a window that ends between
-// the two some seem to have succeeded; never one in so many.
-const tolerated = 1000
 
 // allFailed reports whether all operations of the window failed.
-func (w *window) allFailed() bool {
-	succeeded := w.operations - min(w.failed, w.operations)
-	return w.operations > 0 && succeeded <= w.operations/tolerated
-}
+func (w *window) allFailed() bool { return w.operations > 0 && w.failed == w.operations }
 
 // broken says in words which bounds the window breaks.
 func (w *Watch) broken(s *snapshot) string {

@@ -1,6 +1,9 @@
 package scheduler
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // deadline is an instant at which something is due for a worker. It is void
 // unless the worker still waits for exactly that instant.
@@ -27,12 +30,20 @@ type deadlines struct {
 // deadlineBatch bounds what is done in one hold of the lock.
 const deadlineBatch = 64
 
+// plus adds durations of which one may be as good as for ever.
+func plus(a, b time.Duration) time.Duration {
+	if b > 0 && a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
 // arm makes a worker wait until then in its present state, instead of what it
 // waited for before; see fire for what follows.
 func (m *ServiceManager) arm(w *worker, d time.Duration) {
 	m.disarm(w)
 	w.armed = true
-	w.next = m.now() + max(d, 0)
+	w.next = plus(m.now(), max(d, 0))
 	q := &m.deadlines
 	q.push(deadline{at: w.next, worker: w})
 	m.wind()

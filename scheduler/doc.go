@@ -13,7 +13,8 @@
 // What a service is given in its context: [Ready] says that it is ready and
 // [Extend] that it takes longer, [Work] is a context for work in flight,
 // [MeterOf] measures what it does, [Logger] logs under its lineage, [Find] finds
-// others, [ManagerOf] steers others.
+// others ([FindType] by type), [ManagerOf] steers others, [DirectoryOf] lists
+// them and tells what happens to them ([Directory.Watch]).
 //
 // What a service may have beside Serve: Drain, to complete its work before it is
 // stopped ([Drainer]); SaveState and RestoreState, to outlive its instance
@@ -30,9 +31,11 @@
 //     panic, runtime.Goexit. None is missed, none is counted twice.
 //   - Every run has a generation number. What comes late from an older one, a
 //     timer or a verdict, is dropped; a stop during backoff never resurrects.
-//     Two generations of a worker never run at once, except by Replace.
+//     Two generations of a worker never run at once, except where that is asked
+//     for: by Replace, and for services with a Factory by Recover.
 //   - A run that is deaf to its stop is abandoned at its own stop timeout,
-//     counted, named by path, and not replaced until it has ended. It delays
+//     counted, named by path, and, save as above, not replaced until it has
+//     ended. It delays
 //     nobody else, and its Work context ends, which fences what it holds.
 //     Stopping takes as long as the longest chain of stop timeouts along the
 //     dependencies, not their sum.

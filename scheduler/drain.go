@@ -73,10 +73,7 @@ func (m *ServiceManager) Drain(ctx context.Context, alias string) error {
 	defer after(ctx, func() {
 		m.mu.Lock()
 		defer m.unlock()
-		for _, d := range e.withDependants() {
-			d.gentle = false
-			m.hurry(d)
-		}
+		m.harden(e)
 	})()
 	return m.awaitRest(context.WithoutCancel(ctx), "drain", e)
 }
@@ -141,11 +138,15 @@ func (m *ServiceManager) hurryAll() {
 // part brings a live run closer to its end: it drains if that is asked, checks
 // in if it can, and is then asked to stop.
 func (m *ServiceManager) part(w *worker, gently bool) {
+	r := w.run
 	switch w.state {
 	case Starting:
-		m.askStop(w, nil)
+		m.askStop(w, r.failing)
 	case Started:
-		r := w.run
+		if r.failing != nil { // it was convicted, and its state is suspect
+			m.askStop(w, r.failing)
+			return
+		}
 		drains := gently && r.drains
 		if !drains && !r.saves {
 			m.askStop(w, nil)
@@ -166,6 +167,15 @@ func (m *ServiceManager) part(w *worker, gently bool) {
 	}
 }
 
+// harden makes the stop of a service, and of those that come after it, a hard
+// one.
+func (m *ServiceManager) harden(e *entry) {
+	for _, d := range e.withDependants() {
+		d.gentle = false
+		m.hurry(d)
+	}
+}
+
 // hurry ends what drains of an entry, in favour of a stop.
 func (m *ServiceManager) hurry(e *entry) {
 	for w := range e.workers() {
@@ -182,7 +192,7 @@ func (m *ServiceManager) hurryWorker(w *worker) {
 	}
 	p.drains = false
 	m.effects = append(m.effects, effect{cancel: p.cancel, cause: ErrStopping})
-	m.arm(w, settleTime+m.partTimeout(w, false))
+	m.arm(w, plus(settleTime, m.partTimeout(w, false)))
 }
 
 // partTimeout bounds a parting. It leaves those that obey their contexts the
@@ -191,10 +201,10 @@ func (m *ServiceManager) partTimeout(w *worker, drains bool) time.Duration {
 	r := w.run
 	var timeout time.Duration
 	if drains && r.drains {
-		timeout += m.drainTimeout(w) + 2*settleTime
+		timeout = plus(m.drainTimeout(w), 2*settleTime)
 	}
 	if r.saves {
-		timeout += w.entry.options.saveTimeout + 2*settleTime
+		timeout = plus(timeout, plus(w.entry.options.saveTimeout, 2*settleTime))
 	}
 	return timeout
 }
@@ -204,7 +214,7 @@ func (m *ServiceManager) drainTimeout(w *worker) time.Duration {
 		return d
 	}
 	if inner := w.run.inner; inner != nil {
-		return DefaultDrainTimeout + inner.stopBudget(true)
+		return plus(DefaultDrainTimeout, inner.stopBudget(true))
 	}
 	return DefaultDrainTimeout
 }
@@ -217,10 +227,15 @@ func (m *ServiceManager) drainTimedOut(w *worker) { m.askStop(w, nil) }
 func (m *ServiceManager) farewell(s *session, r *run, p *parting, drains bool) {
 	w := r.worker
 	if drains {
-		drainer, _ := power[Drainer](r.instance)
 		out := m.bounded(p.ctx, &p.drain, bound{
 			path: w.path(m.lineage()) + " drain", timeout: p.timeout, cause: ErrDrainTimeout,
-		}, drainer.Drain)
+		}, func(ctx context.Context) error {
+			drainer, ok := power[Drainer](r.instance) // which calls foreign code too
+			if !ok {                                  // any more
+				return nil
+			}
+			return drainer.Drain(ctx)
+		})
 		m.foreignFailed(r, DrainFailed, "drain", out)
 	}
 	if r.saves {
@@ -241,7 +256,7 @@ func (m *ServiceManager) foreignFailed(r *run, kind Kind, verb string, out outco
 	if out.err == nil {
 		return
 	}
-	err := fmt.Errorf("scheduler: %s: %w", verb, out.err)
+	err := &wrapped{"scheduler: " + verb, out.err}
 	m.mu.Lock()
 	defer m.unlock()
 	m.record(r.worker, Exception{Generation: r.generation, Kind: kind, Err: err, stack: out.stack})

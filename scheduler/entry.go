@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -64,9 +65,10 @@ type worker struct {
 // pool is what an entry with several workers has in addition.
 type pool struct {
 	workers []*worker
-	size    int         // workers that are not retired
-	count   [states]int // workers in each state, the retired included
-	seen    int         // workers with seen set, without the retired
+	size    int                // workers that are not retired
+	count   [states]int        // workers in each state, the retired included
+	seen    int                // workers with seen set, without the retired
+	ends    [Abandoned + 1]int // workers with each end, without the retired
 }
 
 // keep is what only some services need: of a schedule, of statistics, of
@@ -141,6 +143,7 @@ func (e *entry) grow(n int) {
 	}
 	p.size += n
 	p.count[Idle] += n
+	p.ends[NotEnded] += n
 }
 
 // workers yields every worker.
@@ -218,13 +221,15 @@ func (e *entry) state() State {
 
 // end is that of the worker that ended worst.
 func (e *entry) end() End {
-	worst := NotEnded
-	for w := range e.workers() {
-		if !w.retired {
-			worst = max(worst, w.end)
+	if e.pool == nil {
+		return e.solo.end
+	}
+	for worst := Abandoned; worst > NotEnded; worst-- {
+		if e.pool.ends[worst] > 0 {
+			return worst
 		}
 	}
-	return worst
+	return NotEnded
 }
 
 // up reports whether those that come After may start.
@@ -241,6 +246,28 @@ func (e *entry) up() bool {
 	return state == Started
 }
 
+// setEnd notes how the worker came to rest.
+func (w *worker) setEnd(end End) {
+	if p := w.entry.pool; p != nil && !w.retired {
+		p.ends[w.end]--
+		p.ends[end]++
+	}
+	w.end = end
+}
+
+// retire makes a worker of a pool go once it rests, or takes that back.
+func (w *worker) retire(goes bool) {
+	p := w.entry.pool
+	w.retired = goes
+	if goes {
+		p.size--
+		p.ends[w.end]--
+	} else {
+		p.size++
+		p.ends[w.end]++
+	}
+}
+
 // group is the one whose strategy it is subject to, or nil.
 func (e *entry) group() *group { return e.options.group }
 
@@ -249,11 +276,23 @@ func (e *entry) needsUp() bool {
 		return false
 	}
 	for _, need := range e.needs() {
-		if !need.up() {
+		if !need.stands() {
 			return false
 		}
 	}
 	return true
+}
+
+// stands reports whether those that come after may start, as far as this one
+// is concerned. One that has completed stands for what it came after.
+func (e *entry) stands() bool { return e.up() && (e.state() != Stopped || e.needsUp()) }
+
+// haltedBy returns the member of its group whose end halted the entry, or nil.
+func (e *entry) haltedBy() *entry {
+	if g := e.group(); e.halted && g != nil {
+		return g.halted[e]
+	}
+	return nil
 }
 
 // ready counts the workers that are started.
@@ -318,10 +357,7 @@ func (e *entry) reason(now time.Duration) string {
 		if e.pool != nil {
 			return fmt.Sprintf("%d of %d workers ready", e.pool.count[Started], e.pool.size)
 		}
-		if doing := e.solo.run.doing; doing != "" {
-			return "has not said Ready: " + doing
-		}
-		return "has not said Ready"
+		return e.solo.run.startingReason()
 	case Draining:
 		return "finishes its work before it stops"
 	case Waiting:
@@ -333,8 +369,8 @@ func (e *entry) reason(now time.Duration) string {
 	case Idle:
 		return e.idleReason(now)
 	}
-	if e.halted && e.group() != nil && e.group().culprit != nil && e.group().culprit != e {
-		return fmt.Sprintf("its group %s ended with %s", e.group().name, e.group().culprit.alias)
+	if by := e.haltedBy(); by != nil {
+		return fmt.Sprintf("its group %s ended with %s", e.group().name, by.alias)
 	}
 	switch end := e.end(); end {
 	case GaveUp:
@@ -364,16 +400,7 @@ func (e *entry) culprit() error {
 }
 
 func (e *entry) idleReason(now time.Duration) string {
-	waits := ""
-	for _, need := range e.needs() {
-		if need.up() && !need.down {
-			continue
-		}
-		if waits != "" {
-			waits += ", "
-		}
-		waits += need.alias + " (" + need.state().String() + ")"
-	}
+	waits := strings.Join(e.waitsFor(), ", ")
 	switch next := e.next(); {
 	case e.held && waits == "":
 		return "waits for its group " + e.group().name + " to restart"
@@ -385,6 +412,19 @@ func (e *entry) idleReason(now time.Duration) string {
 		return "waits for Serve"
 	}
 	return "about to start"
+}
+
+// waitsFor names what keeps the entry from being started, with its state.
+func (e *entry) waitsFor() (all []string) {
+	for _, need := range e.needs() {
+		switch {
+		case !need.up() || need.down:
+			all = append(all, need.alias+" ("+need.state().String()+")")
+		case !need.stands():
+			all = append(all, need.waitsFor()...)
+		}
+	}
+	return all
 }
 
 // next is when the earliest worker that waits for a time is started, or zero.

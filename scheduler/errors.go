@@ -68,7 +68,8 @@ var (
 	// ErrStalled: operations were in flight, and there was no progress for as
 	// long as the service's Watch allows.
 	ErrStalled = errors.New("scheduler: stalled")
-	// ErrBounds: a service broke the bounds of its Watch, which says Restart.
+	// ErrBounds: a service broke the bounds of its Watch, or all of its
+	// operations failed.
 	ErrBounds = errors.New("scheduler: bounds broken")
 	// ErrStopTimeout: the run did not end within the stop timeout.
 	ErrStopTimeout = errors.New("scheduler: stop timeout")
@@ -96,6 +97,17 @@ func (e *endError) Error() string {
 }
 
 func (e *endError) Unwrap() []error { return []error{ErrEnded, e.err} }
+
+// wrapped is an error behind some words. Its text is made when asked for, by
+// whoever asks: the error's Error method is foreign code.
+type wrapped struct {
+	words string
+	err   error
+}
+
+func (e *wrapped) Error() string { return e.words + ": " + e.err.Error() }
+
+func (e *wrapped) Unwrap() error { return e.err }
 
 // gaveUpError is ErrGaveUp with the failure, lazy as endError is.
 type gaveUpError struct{ err error }

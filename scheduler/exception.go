@@ -216,9 +216,26 @@ func (r *ring) all() []Exception {
 	return append(out, r.items[:r.next]...)
 }
 
+// latest returns the latest failure of a run, or, if other failures have pushed
+// it out, whatever is latest; nil if there is none.
 func (r *ring) latest() error {
 	if r == nil || len(r.items) == 0 {
 		return nil
 	}
-	return r.items[(r.next+len(r.items)-1)%len(r.items)].Err
+	n := len(r.items)
+	for i := range n {
+		if x := r.items[(r.next+2*n-1-i)%n]; x.Kind.ofRun() {
+			return x.Err
+		}
+	}
+	return r.items[(r.next+n-1)%n].Err
+}
+
+// ofRun reports whether a run fails by it. The others are beside it.
+func (k Kind) ofRun() bool {
+	switch k {
+	case HandlerFailed, DrainFailed, SaveFailed, CurveFailed:
+		return false
+	}
+	return true
 }

@@ -33,7 +33,7 @@ func (m *ServiceManager) stopTimeout(w *worker) time.Duration {
 	}
 	// Locks are taken from the outer scheduler to the inner one only.
 	if inner := w.run.inner; inner != nil {
-		return DefaultStopTimeout + inner.stopBudget(false)
+		return plus(DefaultStopTimeout, inner.stopBudget(false))
 	}
 	return DefaultStopTimeout
 }
@@ -52,12 +52,31 @@ func (m *ServiceManager) abandon(w *worker) {
 	m.fail(w, Exception{Kind: Deaf, Err: fmt.Errorf("%w: still running %v after it was asked to stop", ErrStopTimeout, after), End: Abandoned})
 	m.rest(w, Abandoned)
 	r.within((*ServiceManager).unwatchInside)
-	if e := w.entry; e.options.recover && e.factory != nil && !e.down {
-		w.run = nil // as Replace does
-		w.end = NotEnded
-		m.set(w, Idle)
-		m.settle(e)
+	m.replaceDeaf(w, r)
+}
+
+// replaceDeaf goes on without a run that was abandoned, as Replace does, if the
+// Spec says Recover. If the run was stopped for a failure, that counts against
+// the limits and is backed off from as any other; by the default curve, since
+// the user's is not called under the lock.
+func (m *ServiceManager) replaceDeaf(w *worker, r *run) {
+	e := w.entry
+	if !e.options.recover || e.factory == nil || e.down || w.retired {
+		return
 	}
+	if r.failing != nil {
+		x := exit{outcome: outcome{kind: r.failure, err: r.failing}, streak: r.streak + 1}
+		x.delay = DefaultBackoff(x.streak)
+		m.unplanned(w, &x)
+		if w.run == r {
+			w.run = nil
+		}
+		return
+	}
+	w.run = nil
+	w.setEnd(NotEnded)
+	m.set(w, Idle)
+	m.settleWorker(w)
 }
 
 // exited takes the one exit message of a run; under no lock.
@@ -139,7 +158,7 @@ func (m *ServiceManager) ended(w *worker, r *run) {
 		}
 	}
 	if !e.down {
-		m.settle(e)
+		m.settleWorker(w)
 	}
 	m.notify(e)
 }
@@ -224,11 +243,12 @@ func (m *ServiceManager) endSession(w *worker, err error) {
 	}
 }
 
-// endedForGood follows when a worker came to rest by itself.
+// endedForGood follows when the last worker of a service came to rest, and
+// nobody asked for that.
 func (m *ServiceManager) endedForGood(w *worker) {
 	e := w.entry
 	end := e.end()
-	if e.down || e.state() != Stopped || end == Abandoned {
+	if !m.serving() || !e.want || e.state() != Stopped || e.haltedBy() != nil || end == EndedOnPurpose || end == Abandoned {
 		return
 	}
 	var err error
@@ -251,11 +271,21 @@ func (m *ServiceManager) lastSignificant(e *entry) bool {
 		return true
 	}
 	for _, o := range m.directory.entries {
-		if o != e && o.options.significant && (o.state() != Stopped || o.want && o.end() <= EndedOnPurpose) {
+		if o != e && o.options.significant && !o.over() {
 			return false
 		}
 	}
 	return true
+}
+
+// over reports whether a service has ended, and nothing but Start will start it
+// again.
+func (e *entry) over() bool {
+	if e.halted {
+		return true
+	}
+	end := e.end()
+	return e.state() == Stopped && (!e.want || end == Completed || end == Failed || end == GaveUp)
 }
 
 // verdict returns how an unplanned end comes to rest, or NotEnded for another

@@ -239,7 +239,7 @@ func watchAtRandom(t *testing.T, random *rand.Rand) {
 		case 3:
 			_ = s.Stop(t.Context(), alias)
 		case 4:
-			require.NoError(t, s.Manager().Resize(t.Context(), "pool", 1+random.IntN(6)))
+			require.NoError(t, s.Manager().Resize("pool", 1+random.IntN(6)))
 		case 5:
 			require.NoError(t, s.Restart(t.Context(), "nested"))
 		default:

@@ -74,8 +74,8 @@ type group struct {
 	name    string
 	members []*entry // in the order of addition
 	ends    instants
-	failing *entry // whose restart the others are held for
-	culprit *entry // whose end for good halted the others
+	failing *entry            // whose restart the others are held for
+	halted  map[*entry]*entry // members that the end for good of another halted, with that one
 }
 
 func newGroup(g Group) *group {
@@ -87,9 +87,7 @@ func newGroup(g Group) *group {
 
 func (g *group) leave(e *entry) {
 	g.members = slices.DeleteFunc(g.members, func(m *entry) bool { return m == e })
-	if g.failing == e {
-		g.failing = nil
-	}
+	delete(g.halted, e)
 }
 
 // validateGroups refuses what can't be meant.
@@ -204,28 +202,39 @@ func (m *ServiceManager) regroup(g *group) {
 // haltGroup stops those that a member which ended for good takes along.
 func (m *ServiceManager) haltGroup(e *entry) {
 	g := e.group()
-	if g == nil || e.pool != nil || g.Strategy == OneForOne {
+	if g == nil || e.pool != nil || g.Strategy == OneForOne || e.options.restart == Temporary {
 		return
 	}
-	g.culprit = e
 	for _, o := range g.along(e) {
-		o.halted = true
+		if g.halted == nil {
+			g.halted = make(map[*entry]*entry)
+		}
+		g.halted[o], o.halted = e, true
 		m.refresh(o)
 		m.retire(o)
 	}
 }
 
-// unhaltGroup lets those start again that haltGroup stopped.
-func (m *ServiceManager) unhaltGroup(g *group) {
-	e := g.culprit
-	g.culprit = nil
+// unhaltGroup lets those start again that haltGroup stopped for e, and gives
+// the group a fresh go. e itself is halted no more.
+func (m *ServiceManager) unhaltGroup(e *entry) {
+	g := e.group()
+	if g == nil {
+		return
+	}
+	delete(g.halted, e)
+	if e.end() == GaveUp {
+		g.ends = nil
+	}
 	for _, o := range g.along(e) {
-		if o.halted {
-			o.halted = false
-			m.revive(o)
-			m.refresh(o)
-			m.classify(o)
+		if g.halted[o] != e {
+			continue
 		}
+		delete(g.halted, o)
+		o.halted = false
+		m.revive(o)
+		m.refresh(o)
+		m.classify(o)
 	}
 }
 

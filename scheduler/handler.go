@@ -73,7 +73,7 @@ func newChain(name string, timeout time.Duration, pre Handler, handlers []Handle
 // longest is how long the chain may take for one failure.
 func (c *chain) longest() (d time.Duration) {
 	for _, s := range c.steps {
-		d += s.Timeout + settleTime
+		d = plus(d, plus(s.Timeout, settleTime))
 	}
 	return d
 }
@@ -173,7 +173,7 @@ func (m *ServiceManager) handle(s *session, step *step, c notice) {
 // handlerFailed records what a handler did wrong with the service that it was
 // told of.
 func (m *ServiceManager) handlerFailed(c notice, step *step, out outcome) {
-	err := fmt.Errorf("scheduler: handler %q: %w", step.Name, out.err)
+	err := &wrapped{fmt.Sprintf("scheduler: handler %q", step.Name), out.err}
 	m.mu.Lock()
 	defer m.unlock()
 	m.record(c.worker, Exception{Generation: c.failure.Generation, Kind: HandlerFailed, Err: err, stack: out.stack})

@@ -44,6 +44,7 @@ type ServiceManager struct {
 	grace     time.Duration // of the longest chain
 	effects   []effect      // to be done when the lock is given up
 	launches  launches      // likewise
+	effecting atomic.Int64  // those who do so now
 	deadlines deadlines
 	wall      wallWatch
 	groups    map[string]*group
@@ -95,11 +96,15 @@ func (l *launches) start() {
 	}
 }
 
-// unlock gives up the lock and does what was decided under it.
+// unlock gives up the lock and does what was decided under it. Serve does not
+// end before that is done, so that each context ends by the cause it was given.
 func (m *ServiceManager) unlock() {
-	effects, launches := m.effects, m.launches
+	effects, launches, session := m.effects, m.launches, m.session
 	m.effects, m.launches.first, m.launches.more = nil, nil, nil
 	m.unlocks.Add(1)
+	if len(effects) > 0 {
+		m.effecting.Add(1)
+	}
 	m.mu.Unlock()
 	launches.start()
 	for _, e := range effects {
@@ -107,6 +112,10 @@ func (m *ServiceManager) unlock() {
 		if e.work != nil {
 			e.work.endWork(e.cause)
 		}
+	}
+	if len(effects) > 0 {
+		m.effecting.Add(-1)
+		session.wake()
 	}
 }
 
@@ -250,13 +259,13 @@ func (m *ServiceManager) start(ctx context.Context, verb, alias string, replaces
 	case e.removed:
 		err = fmt.Errorf("%w: %q is being removed", ErrUnknown, alias)
 	case replaces && e.deaf() > 0: // also of a pool whose other workers are started
-		err = m.blockedOnPurpose(verb, e, e)
+		err = m.blockedOnPurpose(verb, e)
 	case (e.state() == Started || e.state() == Waiting) && !e.down:
 		err = fmt.Errorf("scheduler: %s %q: %w", verb, alias, ErrRunning)
 	case e.deaf() > 0:
 		err = fmt.Errorf("scheduler: %s %q: %w", verb, alias, ErrAbandoned)
 	default:
-		err = m.blockedOnPurpose(verb, e, e)
+		err = m.blockedOnPurpose(verb, e)
 	}
 	if err != nil {
 		m.unlock()
@@ -276,9 +285,7 @@ func (m *ServiceManager) start(ctx context.Context, verb, alias string, replaces
 func (m *ServiceManager) startLocked(e *entry) {
 	e.halted = false
 	m.desire(e, true)
-	if g := e.group(); g != nil && g.culprit == e {
-		m.unhaltGroup(g)
-	}
+	m.unhaltGroup(e)
 	m.revive(e)
 	m.refresh(e)
 	if !e.down {
@@ -290,14 +297,10 @@ func (m *ServiceManager) startLocked(e *entry) {
 // blockedOnPurpose refuses to wait for a dependency that was stopped by hand, or
 // halted by a failure: it would be for ever. Those that the service itself has
 // halted start with it.
-func (m *ServiceManager) blockedOnPurpose(verb string, e, whole *entry) error {
-	for _, need := range e.needs() {
-		itself := need.group() != nil && need.group().culprit == whole
-		if !need.want || need.halted && !itself {
-			return fmt.Errorf("scheduler: %s %q: it comes after %q: %w", verb, whole.alias, need.alias, ErrStopped)
-		}
-		if err := m.blockedOnPurpose(verb, need, whole); err != nil {
-			return err
+func (m *ServiceManager) blockedOnPurpose(verb string, e *entry) error {
+	for _, need := range e.withNeeds()[1:] {
+		if !need.want || need.halted && need.haltedBy() != e {
+			return fmt.Errorf("scheduler: %s %q: it comes after %q: %w", verb, e.alias, need.alias, ErrStopped)
 		}
 	}
 	return nil
@@ -321,6 +324,7 @@ func (m *ServiceManager) Stop(ctx context.Context, alias string) error {
 		return err
 	}
 	m.desire(e, false)
+	m.harden(e)
 	m.refresh(e)
 	m.retire(e)
 	m.unlock()
@@ -354,7 +358,7 @@ func (m *ServiceManager) Restart(ctx context.Context, alias string) error {
 	case e.removed:
 		err = fmt.Errorf("%w: %q is being removed", ErrUnknown, alias)
 	default:
-		err = m.blockedOnPurpose("restart", e, e)
+		err = m.blockedOnPurpose("restart", e)
 	}
 	if err != nil {
 		m.unlock()
@@ -368,6 +372,7 @@ func (m *ServiceManager) Restart(ctx context.Context, alias string) error {
 	if e.down {
 		m.startLocked(e) // stopped, or on its way there: it starts afterwards
 	} else {
+		m.unhaltGroup(e)
 		m.refresh(e)
 	}
 	m.unlock()
@@ -405,6 +410,7 @@ func (m *ServiceManager) Remove(ctx context.Context, alias string) error {
 	}
 	e.removed = true
 	m.desire(e, false)
+	m.harden(e)
 	m.refresh(e)
 	m.retire(e)
 	m.forget(e)
@@ -429,9 +435,7 @@ func (m *ServiceManager) forget(e *entry) {
 	delete(m.directory.entries, e.alias)
 	m.desks.forget(e.alias)
 	if g := e.group(); g != nil {
-		if g.culprit == e {
-			m.unhaltGroup(g) // nobody is left who could bring them back
-		}
+		m.unhaltGroup(e) // nobody is left who could bring them back
 		g.leave(e)
 	}
 	if table := e.options.timetable; table != nil && table.wallClock() {

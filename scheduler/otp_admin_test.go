@@ -129,17 +129,17 @@ func childAdmSimple(t *testing.T) {
 		require.Equal(t, [2]int{size, ready}, [2]int{status.Workers, status.Ready})
 	}
 	workers(1, 1)
-	require.NoError(t, m.Resize(ctx, "pool", 3))
+	require.NoError(t, m.Resize("pool", 3))
 	workers(3, 3)
-	require.NoError(t, m.Resize(ctx, "pool", 1))
+	require.NoError(t, m.Resize("pool", 1))
 	workers(1, 1)
 	time.Sleep(2 * time.Second)
 	require.Equal(t, []string{"+w", "+w", "+w", "-w", "-w"}, j.take())
-	require.NoError(t, m.Resize(ctx, "pool", 1), "idempotent")
-	require.ErrorIs(t, m.Resize(ctx, "nobody", 1), scheduler.ErrUnknown)
+	require.NoError(t, m.Resize("pool", 1), "idempotent")
+	require.ErrorIs(t, m.Resize("nobody", 1), scheduler.ErrUnknown)
 	for alias, size := range map[string]int{"pool": 0, "a": 1} {
 		var refused *scheduler.SpecError
-		require.ErrorAs(t, m.Resize(ctx, alias, size), &refused)
+		require.ErrorAs(t, m.Resize(alias, size), &refused)
 		require.Equal(t, "Pool", refused.Field)
 	}
 	require.ErrorIs(t, s.Start(ctx, "pool"), scheduler.ErrRunning)

@@ -94,7 +94,7 @@ func TestOTPStrategy(t *testing.T) {
 			Alias: "pool", Pool: 3,
 			Factory: func() scheduler.Service { return j.child(strconv.Itoa(int(made.Add(1)))) },
 		}))
-		require.NoError(t, s.Manager().Resize(t.Context(), "pool", 4))
+		require.NoError(t, s.Manager().Resize("pool", 4))
 		synctest.Wait()
 		lines := j.take()
 		slices.Sort(lines)
@@ -436,7 +436,7 @@ func TestOTPLoop(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		s.wantState("w", scheduler.Starting, scheduler.NotEnded)
 		require.Equal(t, "0 of 2 workers ready", s.status("w").Reason)
-		require.NoError(t, s.Manager().Resize(t.Context(), "w", 1))
+		require.NoError(t, s.Manager().Resize("w", 1))
 		synctest.Wait()
 		require.Equal(t, 1, s.status("w").Workers)
 		s.stopsAtOnce("w", scheduler.EndedOnPurpose)

@@ -48,7 +48,7 @@ type beat struct {
 	due     time.Duration // the earlier of the next two
 	tick    time.Duration // when the window ends
 	stallAt time.Duration // when the runs are looked at for progress
-	mark    mark          // where the window began
+	since   time.Duration // when the window began
 	seen    snapshot      // likewise; unused without bounds
 	wary    bool          // a run was stalled at the last look
 
@@ -61,7 +61,7 @@ type beat struct {
 
 func newBeat(e *entry, now time.Duration) *beat {
 	b := &beat{entry: e, gauge: newGauge(e.manager.birth), watch: &e.options.watch}
-	b.mark.at = now
+	b.since = now
 	b.tick = later(now, b.watch.Window)
 	b.stallAt = later(now, b.watch.Stall)
 	b.moved(now)
@@ -268,13 +268,8 @@ func (p *patrol) inspect(b *beat) bool {
 
 // read returns the window that ends now, and begins the next one.
 func (b *beat) read(now time.Duration) *window {
-	w := &window{begin: b.mark.at}
-	// Failures are read after what they are among; see tolerated.
-	next := mark{at: now, operations: b.gauge.latency.count(), failed: b.gauge.failures.Load()}
-	w.operations, w.failed = next.operations-b.mark.operations, next.failed-b.mark.failed
-	if b.watch.bounded() {
-		w.latency = b.gauge.window(&b.seen)
-	}
-	b.mark = next
+	w := &window{begin: b.since, latency: b.gauge.window(&b.seen)}
+	w.operations, w.failed = w.latency.count, w.latency.failed
+	b.since = now
 	return w
 }

@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -57,7 +58,13 @@ func TestRandom(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d operations", ops)
+	figures, err := json.Marshal(map[string]any{
+		"trees": seeds, "first": *randomFirst, "operations": ops, "differences": 0, "tested": tested,
+	})
+	require.NoError(t, err)
+	if !t.Failed() {
+		t.Logf("random: %s", figures)
+	}
 	for _, promise := range []string{
 		"start after what it comes after", "group restarts together", "group waits", "start timeout", "extend",
 		"stop for a reason", "dependants stop first", "abandoned at its own stop timeout", "errors are those named",
@@ -330,7 +337,7 @@ func (m *model) resize(n *node, size int) {
 	if !takes {
 		return
 	}
-	if err := n.Manager().Resize(context.Background(), n.alias, size); err != nil {
+	if err := n.Manager().Resize(n.alias, size); err != nil {
 		m.t.Errorf("seed %d: resize %s to %d: %v", m.seed, n.path, size, err)
 	}
 	m.mu.Lock()

@@ -197,14 +197,14 @@ func (m *ServiceManager) stopBudget(gently bool) time.Duration {
 		var own time.Duration
 		for w := range e.workers() {
 			if w.run != nil {
-				own = max(own, m.stopTimeout(w)+m.partTimeout(w, gently)+m.saveBudget(w))
+				own = max(own, plus(m.stopTimeout(w), plus(m.partTimeout(w, gently), m.saveBudget(w))))
 			}
 		}
-		end := begins[e] + own
+		end := plus(begins[e], own)
 		longest = max(longest, end)
 		for _, need := range e.needs() {
 			begins[need] = max(begins[need], end)
 		}
 	}
-	return longest + m.grace + m.limits.handlerTimeout
+	return plus(longest, m.grace+m.limits.handlerTimeout)
 }

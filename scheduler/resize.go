@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"context"
 	"fmt"
 )
 
@@ -13,7 +12,7 @@ import (
 //
 // Errors: ErrUnknown; a *SpecError for a service that is no pool and for a size
 // that is not between 1 and MaxPool.
-func (m *ServiceManager) Resize(_ context.Context, alias string, size int) error {
+func (m *ServiceManager) Resize(alias string, size int) error {
 	m.mu.Lock()
 	defer m.unlock()
 	e, err := m.find("resize", alias)
@@ -34,11 +33,7 @@ func (m *ServiceManager) Resize(_ context.Context, alias string, size int) error
 	m.classify(e)
 	m.notify(e)
 	if e.up() && !wasUp {
-		for _, d := range e.dependants() {
-			if !d.down {
-				m.settle(d)
-			}
-		}
+		m.cameUp(e)
 	}
 	return nil
 }
@@ -48,10 +43,9 @@ func (m *ServiceManager) resize(e *entry, size int) {
 	p := e.pool
 	for i := 0; i < len(p.workers) && p.size < size; i++ { // those that were to go and are still here
 		if w := p.workers[i]; w.retired {
-			w.retired = false
-			p.size++
+			w.retire(false)
 			if w.state == Stopped && !w.deaf() {
-				w.end = NotEnded
+				w.setEnd(NotEnded)
 				m.set(w, Idle)
 			}
 		}
@@ -68,8 +62,7 @@ func (m *ServiceManager) resize(e *entry, size int) {
 		if w.retired {
 			continue
 		}
-		w.retired = true
-		p.size--
+		w.retire(true)
 		e.forgetSeen(w)
 	}
 	for _, w := range append([]*worker(nil), p.workers...) {

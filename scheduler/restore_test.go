@@ -171,9 +171,9 @@ func TestRestorePool(t *testing.T) {
 		s := serve(t, scheduler.Config{States: store, Services: []scheduler.Spec{spec()}})
 		pass(1500 * time.Millisecond)
 		require.Len(t, store.states, 3)
-		require.NoError(t, s.Manager().Resize(t.Context(), "p", 1))
+		require.NoError(t, s.Manager().Resize("p", 1))
 		pass(time.Second)
-		require.NoError(t, s.Manager().Resize(t.Context(), "p", 3))
+		require.NoError(t, s.Manager().Resize("p", 3))
 		pass(time.Second)
 		require.Len(t, all, 5)
 		require.ElementsMatch(t, []string{string(store.states["os/scheduler/p/2"]), string(store.states["os/scheduler/p/3"])},

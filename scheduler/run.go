@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -46,6 +45,14 @@ type run struct {
 	abandoned bool
 	ended     bool
 	late      bool // is over, though its state doesn't say so
+}
+
+// startingReason says what is waited for; the caller holds the manager's lock.
+func (r *run) startingReason() string {
+	if r.doing != "" {
+		return "has not said Ready: " + r.doing
+	}
+	return "has not said Ready"
 }
 
 type runKey struct{}
@@ -265,7 +272,7 @@ func (x *exit) ask(backoff Backoff) {
 		return nil
 	}, func(curve outcome) {
 		if curve.err != nil {
-			x.curve = outcome{err: fmt.Errorf("scheduler: backoff: %w", curve.err), stack: curve.stack}
+			x.curve = outcome{err: &wrapped{"scheduler: backoff", curve.err}, stack: curve.stack}
 		}
 	})
 }

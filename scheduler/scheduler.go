@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -10,7 +11,8 @@ import (
 // their dependencies, watches them, starts them again when they fail, and stops
 // them. It is a Service itself, so that schedulers can be nested.
 //
-// Its methods may be called from any goroutine, at any time.
+// Its methods may be called from any goroutine, at any time. It has the calls
+// that most programs need; [Scheduler.Manager] has all of them.
 type Scheduler struct{ manager *ServiceManager }
 
 // New makes a Scheduler with the services of the Config, and starts nothing.
@@ -73,11 +75,15 @@ func New(c Config) (*Scheduler, error) {
 // them. There, Serve says Ready when all of its services are started.
 //
 // Serve may be called again after it has returned: services start anew, save
-// those stopped by Stop. ErrServing if it runs already.
+// those stopped by Stop. ErrServing if it runs already, or if another scheduler
+// is served in the run around it: a run can have one.
 func (s *Scheduler) Serve(ctx context.Context) error {
 	m := s.manager
 	if ctx.Err() != nil {
 		return nil
+	}
+	if r := runOf(ctx); r != nil && !r.detached && r.encloses(m) {
+		return fmt.Errorf("%w: another scheduler in this run, of which there is one", ErrServing)
 	}
 	session, logged, err := m.open(ctx)
 	if err != nil {

@@ -17,8 +17,7 @@ type Service interface {
 	// failure; after ctx has ended, nil and ctx's own error both mean a clean
 	// stop.
 	//
-	// One instance is never run twice at the same time, save by
-	// [ServiceManager.Replace]; it is run again after an end unless the Spec
+	// Under one alias, one instance is never run twice at the same time; it is run again after an end unless the Spec
 	// has a Factory. A panic in a goroutine that Serve started by itself can't
 	// be caught by anybody else and ends the process.
 	Serve(ctx context.Context) error

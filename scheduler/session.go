@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 )
@@ -84,6 +83,10 @@ func (m *ServiceManager) open(ctx context.Context) (*session, <-chan struct{}, e
 		close(logged)
 	}
 	all := m.inOrder()
+	m.restarts = nil
+	for _, g := range m.groups {
+		g.ends, g.failing, g.halted = nil, nil, nil
+	}
 	for _, e := range all {
 		if e.want {
 			e.halted = false
@@ -96,6 +99,20 @@ func (m *ServiceManager) open(ctx context.Context) (*session, <-chan struct{}, e
 	m.notifyAll()
 	m.beginPatrol(s)
 	return s, logged, nil
+}
+
+// encloses reports whether another scheduler is served in the run; under no lock.
+func (r *run) encloses(other *ServiceManager) bool {
+	m := r.worker.entry.manager
+	m.mu.Lock()
+	inner := r.inner
+	m.unlock()
+	if inner == nil || inner == other {
+		return false
+	}
+	inner.mu.Lock()
+	defer inner.unlock()
+	return inner.session != nil && inner.session.parent == r
 }
 
 // encloses notes that a scheduler is served in a run of this one.
@@ -163,7 +180,7 @@ func (m *ServiceManager) close(ctx context.Context, s *session, logged <-chan st
 		unstopped = &UnstoppedError{Services: withStacks(left)}
 	}
 	if s.exitErr != nil {
-		failed = fmt.Errorf("scheduler: %s ended the scheduler: %w", s.exitPath, s.exitErr)
+		failed = &wrapped{"scheduler: " + s.exitPath + " ended the scheduler", s.exitErr}
 	}
 	if failed == nil || unstopped == nil {
 		return cmp.Or(failed, unstopped)
@@ -181,7 +198,7 @@ func (m *ServiceManager) drain(s *session) {
 		m.mu.Lock()
 		busy, chains, deaf := m.busy, s.chains, s.deaf
 		m.unlock()
-		if busy == 0 && chains == 0 {
+		if busy == 0 && chains == 0 && m.effecting.Load() == 0 {
 			return
 		}
 		if busy == 0 && grace == nil && !deaf {

@@ -124,7 +124,8 @@ type Spec struct {
 	// RetryWindow; one that stalls (see Watch.Stall), or whose run is over
 	// though its state does not say so, is ended and restarted as after a
 	// failure; and if it has a Factory, an abandoned run is replaced at once,
-	// as by [ServiceManager.Replace].
+	// as by [ServiceManager.Replace]; if it was ended for a failure, after
+	// DefaultBackoff, and counted against RetryLimit.
 	Recover bool
 	// Group names the [Group] of the Config that the service belongs to.
 	// Empty: none, which is one-for-one.
@@ -141,10 +142,11 @@ type Spec struct {
 	Handlers []Handler
 	PostHook Handler
 	// ExitOnError makes any failure end the scheduler: Serve stops everything
-	// and returns the error.
+	// and returns the error. Not those of a run that was asked to stop.
 	ExitOnError bool
 	// HaltOnFailure makes any failure end the service, whatever Restart says,
-	// and stop those that come After it, until Start is called.
+	// and stop those that come After it, until Start is called. Not those of a
+	// run that was asked to stop.
 	HaltOnFailure bool
 
 	// Pool makes the service a pool of so many interchangeable workers, each

@@ -87,7 +87,7 @@ const (
 	// that it comes After.
 	EndedOnPurpose
 	// Failed: a failure that is not to be repaired by a restart (Temporary,
-	// HaltOnFailure, ExitOnError).
+	// HaltOnFailure, ExitOnError, RollBack).
 	Failed
 	// GaveUp: more restarts than RetryLimit within RetryWindow.
 	GaveUp

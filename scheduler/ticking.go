@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -74,7 +73,7 @@ func (m *ServiceManager) rearmWall() {
 // Errors: ErrUnknown; ErrNotScheduled; ErrNotStarted if its schedule is not on
 // (it is stopped, or waits for what it comes After); ErrRunning if a run is
 // under way, and with Overlap Allow if no worker is free.
-func (m *ServiceManager) Trigger(_ context.Context, alias string) error {
+func (m *ServiceManager) Trigger(alias string) error {
 	m.mu.Lock()
 	defer m.unlock()
 	e, err := m.find("trigger", alias)
@@ -95,6 +94,9 @@ func (m *ServiceManager) Trigger(_ context.Context, alias string) error {
 	if free == nil {
 		return fmt.Errorf("scheduler: trigger %q: %w", alias, ErrRunning)
 	}
+	if k := e.keep; free.armed && !k.tick.After(k.now()) { // a tick that its jitter puts off
+		k.accounted = k.tick
+	}
 	m.runNow(free)
 	return nil
 }
@@ -114,7 +116,7 @@ func (m *ServiceManager) enroll(w *worker) {
 	k.table = e.options.timetable.anchored(time.Now())
 	k.accounted, k.queued = k.now(), 0
 	next, ok := k.table.first()
-	if !ok {
+	if !ok && w.index <= 1 {
 		k.skipped++
 	}
 	m.plan(w, next, ok)
@@ -141,6 +143,11 @@ func (m *ServiceManager) awaitTick(w *worker) {
 func (m *ServiceManager) plan(w *worker, tick time.Time, ok bool) {
 	if !ok {
 		m.rest(w, Completed)
+		for o := range w.entry.workers() {
+			if o.state == Waiting {
+				m.rest(o, Completed)
+			}
+		}
 		return
 	}
 	k := w.entry.keep

@@ -68,6 +68,13 @@ func (m *ServiceManager) settle(e *entry) {
 	}
 }
 
+// settleWorker is settle for one worker of a service that shall be up.
+func (m *ServiceManager) settleWorker(w *worker) {
+	if w.state == Idle && !w.armed && !w.retired && !w.deaf() && w.entry.needsUp() {
+		m.begin(w)
+	}
+}
+
 // rested follows when a service that must be down has no live run.
 func (m *ServiceManager) rested(e *entry) {
 	if e.pool != nil {
@@ -109,7 +116,7 @@ func (m *ServiceManager) revive(e *entry) {
 				continue
 			}
 			if w.state != Idle {
-				w.end = NotEnded
+				w.setEnd(NotEnded)
 				e.forgetSeen(w)
 				m.set(w, Idle)
 			}
@@ -146,7 +153,7 @@ func (m *ServiceManager) launch(w *worker) {
 	}
 	w.due = false
 	w.generation++
-	w.end = NotEnded
+	w.setEnd(NotEnded)
 	e.starts++
 	w.run = newRun(w, m.session.base)
 	m.set(w, Starting)
@@ -208,7 +215,7 @@ func (m *ServiceManager) extend(r *run, d time.Duration, doing string) error {
 		return ErrNotStarting
 	}
 	r.doing = doing
-	until, limit := m.now()+max(0, d), w.since+w.entry.options.startLimit
+	until, limit := plus(m.now(), max(0, d)), plus(w.since, w.entry.options.startLimit)
 	if granted := min(until, limit); granted > w.next {
 		m.arm(w, granted-m.now())
 	}
@@ -231,7 +238,7 @@ func (m *ServiceManager) startTimedOut(w *worker) {
 	}
 	if len(failure.Blocked) == 0 {
 		failure.Blocked = []Blocked{{
-			Path: w.path(m.root), State: Starting, Reason: e.reason(m.now()), For: m.now() - w.since,
+			Path: w.path(m.root), State: Starting, Reason: w.run.startingReason(), For: m.now() - w.since,
 		}}
 	}
 	m.convict(w, StartTimedOut, failure)
@@ -241,9 +248,9 @@ func (m *ServiceManager) startTimedOut(w *worker) {
 // follows is decided when it has.
 func (m *ServiceManager) convict(w *worker, kind Kind, failure error) {
 	m.fail(w, Exception{Kind: kind, Err: failure})
+	w.run.failing, w.run.failure = failure, kind
 	m.condemn(w, failure)
 	if w.state == Starting || w.state == Started { // else: condemned and already asked
 		m.askStop(w, failure)
 	}
-	w.run.failing, w.run.failure = failure, kind
 }

@@ -239,9 +239,9 @@ func TestWatchPool(t *testing.T) {
 		require.Equal(t, []string{
 			"reset", "present pool/1#1 started", "present pool/2#1 started", "present pool/3#1 started", "present last#1 started", "synced",
 		}, v.texts())
-		require.NoError(t, s.Manager().Resize(t.Context(), "pool", 1))
+		require.NoError(t, s.Manager().Resize("pool", 1))
 		synctest.Wait()
-		require.NoError(t, s.Manager().Resize(t.Context(), "pool", 2))
+		require.NoError(t, s.Manager().Resize("pool", 2))
 		synctest.Wait()
 		require.NoError(t, s.Remove(t.Context(), "pool"))
 		synctest.Wait()

@@ -99,7 +99,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	for open := true; open; {
 		select {
 		case <-halfway:
-			if err := s.Manager().Resize(ctx, "printer", 4); err != nil {
+			if err := s.Manager().Resize("printer", 4); err != nil {
 				return err
 			}
 		case err := <-served: // a service ended it
