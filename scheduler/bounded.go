@@ -39,7 +39,13 @@ func (m *ServiceManager) bounded(base context.Context, g *guarded, b bound, f fu
 	ctx, cancel := context.WithTimeoutCause(base, b.timeout, fmt.Errorf("%w of %v", b.cause, b.timeout))
 	defer cancel()
 	done := make(chan outcome, 1)
-	go g.call(m, func() error { return f(ctx) }, done)
+	go g.call(m, func() error {
+		err := f(ctx)
+		if err != nil && err == ctx.Err() {
+			err = context.Cause(ctx) // which says more
+		}
+		return err
+	}, done)
 	select {
 	case out := <-done:
 		return out

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -55,11 +56,8 @@ func (m *ServiceManager) disarm(w *worker) {
 		return
 	}
 	w.armed = false
-	q := &m.deadlines
-	q.voids++
-	if q.voids > deadlineBatch && q.voids > len(q.heap)/2 || q.voids == len(q.heap) {
-		q.purge()
-	}
+	m.deadlines.voids++
+	m.deadlines.tidy()
 }
 
 // wind sets the timer to the earliest deadline, if it would ring too late.
@@ -93,6 +91,18 @@ func (m *ServiceManager) ringBatch() bool {
 	defer m.unlock()
 	q := &m.deadlines
 	q.rings = 0
+	more := m.fireDue()
+	q.tidy()
+	if !more {
+		m.wind()
+	}
+	return more
+}
+
+// fireDue does what is due, and reports whether it stopped before the end of
+// that.
+func (m *ServiceManager) fireDue() bool {
+	q := &m.deadlines
 	for range deadlineBatch {
 		if len(q.heap) == 0 {
 			return false
@@ -101,7 +111,6 @@ func (m *ServiceManager) ringBatch() bool {
 			q.pop()
 			q.voids--
 		} else if d.at > m.now() {
-			m.wind()
 			return false
 		} else {
 			q.pop()
@@ -132,13 +141,29 @@ func (m *ServiceManager) fire(w *worker) {
 	}
 }
 
-// purge drops what is void.
+// tidy drops what is void once it is the most of it, and room that a crowd has
+// left.
+func (q *deadlines) tidy() {
+	if q.voids == len(q.heap) || q.voids > deadlineBatch && q.voids > len(q.heap)/2 {
+		q.purge()
+	}
+	if room := cap(q.heap); room > 4*deadlineBatch && room > 8*len(q.heap) {
+		q.heap = slices.Clone(q.heap)
+	}
+}
+
+// purge drops what is void. One that was armed again for an instant that it was
+// armed for before is inside twice, of which one is as good as void.
 func (q *deadlines) purge() {
 	kept := q.heap[:0]
 	for _, d := range q.heap {
 		if !d.void() {
 			kept = append(kept, d)
+			d.worker.armed = false // so that its twin is void
 		}
+	}
+	for _, d := range kept {
+		d.worker.armed = true
 	}
 	clear(q.heap[len(kept):])
 	q.heap, q.voids = kept, 0

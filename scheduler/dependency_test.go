@@ -37,8 +37,8 @@ func (j *journal) take() []string {
 func (j *journal) service(alias string, after ...string) scheduler.Spec {
 	return scheduler.Spec{Alias: alias, After: after, StartTimeout: time.Minute, Service: scheduler.Func(func(ctx context.Context) error {
 		time.Sleep(time.Second)
+		j.add("+" + alias) // before it is known, so that nobody finds it missing
 		scheduler.Ready(ctx)
-		j.add("+" + alias)
 		<-ctx.Done()
 		time.Sleep(time.Second)
 		j.add("-" + alias)

@@ -65,7 +65,9 @@ func (m *ServiceManager) Drain(ctx context.Context, alias string) error {
 	}
 	m.desire(e, false)
 	for _, d := range e.withDependants() {
-		d.gentle = d.busy > 0 // else there is nothing to drain, and nothing that would end it
+		if !d.down { // else it is being stopped otherwise, or rests
+			d.gentle = d.busy > 0
+		}
 	}
 	m.refresh(e)
 	m.retire(e)
@@ -236,7 +238,9 @@ func (m *ServiceManager) farewell(s *session, r *run, p *parting, drains bool) {
 			}
 			return drainer.Drain(ctx)
 		})
-		m.foreignFailed(r, DrainFailed, "drain", out)
+		if out.err != ErrRunOver { // which says that Serve returned first, as it may
+			m.foreignFailed(r, DrainFailed, "drain", out)
+		}
 	}
 	if r.saves {
 		m.checkIn(s, r)

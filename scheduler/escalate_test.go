@@ -369,7 +369,7 @@ func TestEscalateNested(t *testing.T) {
 func TestEndNamesTheFailureOfTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, services(scheduler.Spec{
-			Alias: "a", Service: fails, RetryLimit: 1, Backoff: at(0),
+			Alias: "a", Service: fails, StartTimeout: time.Second, RetryLimit: 1, Backoff: at(0),
 			PostHook: scheduler.Handler{Name: "post", Handle: func(context.Context, scheduler.Exception) error { return errors.New("mine") }},
 		}))
 		s.wantState("a", scheduler.Stopped, scheduler.GaveUp)

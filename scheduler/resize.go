@@ -25,7 +25,9 @@ func (m *ServiceManager) Resize(alias string, size int) error {
 		return &SpecError{Alias: alias, Field: "Pool", Reason: "is zero, which makes it no pool and not to be resized"}
 	case size < 1 || size > MaxPool:
 		return &SpecError{Alias: alias, Field: "Pool", Reason: fmt.Sprintf("%d is not between 1 and %d", size, MaxPool)}
-	case e.options.overlap == Allow && e.options.timetable != nil && size < 2:
+	case e.options.timetable != nil && e.options.overlap != Allow && size > 1:
+		return &SpecError{Alias: alias, Field: "Pool", Reason: fmt.Sprintf("%d workers under a Schedule need Overlap Allow; at most 1", size)}
+	case e.options.timetable != nil && e.options.overlap == Allow && size < 2:
 		return &SpecError{Alias: alias, Field: "Pool", Reason: fmt.Sprintf("%d leaves nothing to overlap; at least 2", size)}
 	}
 	wasUp := e.up()

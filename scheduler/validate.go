@@ -84,7 +84,7 @@ func (s *Spec) startContradiction() (field, reason string) {
 
 // endContradiction is startContradiction for what follows an end for good.
 func (s *Spec) endContradiction() (field, reason string) {
-	neverEnds := s.Restart == Permanent && s.RetryLimit == 0 && !s.HaltOnFailure && !s.ExitOnError && !s.RollBack
+	neverEnds := s.Restart == Permanent && s.RetryLimit == 0 && !s.HaltOnFailure && !s.ExitOnError && !s.RollBack && s.Group == "" && s.Schedule == nil
 	switch {
 	case s.Escalate && s.RetryLimit == 0:
 		return "Escalate", "set without RetryLimit, without which the service never gives up"
