@@ -301,6 +301,7 @@ func (f *flow) commit(ctx context.Context, s queue.Session, done []queue.Deliver
 		var lost *queue.LostError
 		switch {
 		case err == nil:
+			f.overrule(ctx, next)
 			return nil
 		case errors.As(err, &lost):
 			for i := range next { // what was handed out for them is not theirs any more
@@ -323,6 +324,21 @@ func (f *flow) commit(ctx context.Context, s queue.Session, done []queue.Deliver
 				return context.Cause(ctx)
 			}
 			wait = min(2*wait, time.Second)
+		}
+	}
+}
+
+// overrule decides anew where a pause was lifted between the decision and its
+// commit: Resume has then found the resource in the hands of a service, and
+// left it to that.
+func (f *flow) overrule(ctx context.Context, committed []queue.Message) {
+	for i := range committed {
+		m := &committed[i]
+		if m.Resource.State != resource.Paused || m.Queue == QueueAnalyze || f.wishes.of(m.Resource.ID).paused {
+			continue
+		}
+		if err := f.decideAgain(ctx, m.Resource.ID); err != nil {
+			f.log.Warn("resume is late", "resource", m.Resource.ID, "err", err)
 		}
 	}
 }
