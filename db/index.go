@@ -1,7 +1,9 @@
 package db
 
 import (
+	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"hash/maphash"
 )
 
@@ -9,7 +11,8 @@ import (
 // and a byte string of the store's choice. A record keeps its slot for as
 // long as it exists, which is what lets a scan walk the slots in pieces and
 // see each record once. It holds no pointer per record: about 40 bytes, plus
-// the cell with id and payload. Not safe for concurrent use.
+// the cell with id and payload, in which an id that is a UUID takes 17. Not safe
+// for concurrent use.
 type index struct {
 	seed    maphash.Seed
 	heads   map[uint32]uint32 // hash of id to slot+1; collisions are chained
@@ -22,8 +25,8 @@ type index struct {
 // entry is one slot. A free one has version 0.
 type entry struct {
 	version int64
+	cell    uint64
 	next    uint32 // slot+1 of the next in the chain
-	cell    uint32
 	size    uint32 // bytes used of the cell, below 1<<24, and its class above
 }
 
@@ -35,8 +38,10 @@ func newIndex() *index {
 func (x *index) slots() uint32 { return x.entries.len() }
 
 func (x *index) find(id string) (slot uint32, ok bool) {
+	var b [keyBytes]byte
+	key := appendKey(b[:0], id)
 	for s := x.heads[x.hash(id)]; s != 0; s = x.entries.at(s - 1).next {
-		if got, _ := x.split(x.entries.at(s - 1)); string(got) == id {
+		if x.is(x.entries.at(s-1), key) {
 			return s - 1, true
 		}
 	}
@@ -45,14 +50,17 @@ func (x *index) find(id string) (slot uint32, ok bool) {
 
 // at returns what slot holds; version 0 means that it is free. The bytes are
 // valid until the next change of the index.
-func (x *index) at(slot uint32) (id []byte, version int64, payload []byte) {
+func (x *index) at(slot uint32) (version int64, payload []byte) {
 	e := x.entries.at(slot)
 	if e.version == 0 {
-		return nil, 0, nil
+		return 0, nil
 	}
-	id, payload = x.split(e)
-	return id, e.version, payload
+	b := x.content(e)
+	return e.version, b[keySize(b):]
 }
+
+// id returns the id of the record in slot, which must be in use.
+func (x *index) id(slot uint32) string { return idOf(x.content(x.entries.at(slot))) }
 
 // put inserts or replaces a record, copying payload in, and returns its slot.
 func (x *index) put(id string, version int64, payload []byte) uint32 {
@@ -60,9 +68,10 @@ func (x *index) put(id string, version int64, payload []byte) uint32 {
 	if ok {
 		e := x.entries.at(slot)
 		e.version = version
-		size, class := x.size(id, payload), int(e.size>>24)
-		if classOf(size) == class && class != bigClass {
-			x.fill(e, class, id, payload, size)
+		var b [keyBytes]byte
+		key, class := appendKey(b[:0], id), int(e.size>>24)
+		if size := len(key) + len(payload); classOf(size) == class && class != bigClass {
+			x.fill(e, class, key, payload)
 			return slot
 		}
 		x.cells.release(class, e.cell)
@@ -88,10 +97,11 @@ func (x *index) put(id string, version int64, payload []byte) uint32 {
 // remove deletes a record, if there is one, and frees its slot.
 func (x *index) remove(id string) {
 	h := x.hash(id)
-	before := uint32(0)
+	var b [keyBytes]byte
+	key, before := appendKey(b[:0], id), uint32(0)
 	for s := x.heads[h]; s != 0; before, s = s, x.entries.at(s-1).next {
 		e := x.entries.at(s - 1)
-		if got, _ := x.split(e); string(got) != id {
+		if !x.is(e, key) {
 			continue
 		}
 		switch {
@@ -112,30 +122,99 @@ func (x *index) remove(id string) {
 
 func (x *index) hash(id string) uint32 { return uint32(maphash.String(x.seed, id)) }
 
-// size is the length of a cell's content: the id behind its length, and the
-// payload.
-func (x *index) size(id string, payload []byte) int {
-	var b [binary.MaxVarintLen64]byte
-	return binary.PutUvarint(b[:], uint64(len(id))) + len(id) + len(payload)
-}
-
 func (x *index) store(e *entry, id string, payload []byte) {
-	size := x.size(id, payload)
-	class, cell := x.cells.alloc(size)
+	var b [keyBytes]byte
+	key := appendKey(b[:0], id)
+	class, cell := x.cells.alloc(len(key) + len(payload))
 	e.cell = cell
-	x.fill(e, class, id, payload, size)
+	x.fill(e, class, key, payload)
 }
 
-func (x *index) fill(e *entry, class int, id string, payload []byte, size int) {
+// fill writes the content of a cell: the key, and the payload behind it.
+func (x *index) fill(e *entry, class int, key, payload []byte) {
+	size := len(key) + len(payload)
 	e.size = uint32(size) | uint32(class)<<24
 	b := x.cells.bytes(class, e.cell, size)
-	n := binary.PutUvarint(b, uint64(len(id)))
-	n += copy(b[n:], id)
-	copy(b[n:], payload)
+	copy(b[copy(b, key):], payload)
 }
 
-func (x *index) split(e *entry) (id, payload []byte) {
-	b := x.cells.bytes(int(e.size>>24), e.cell, int(e.size&(1<<24-1)))
+func (x *index) content(e *entry) []byte {
+	return x.cells.bytes(int(e.size>>24), e.cell, int(e.size&(1<<24-1)))
+}
+
+func (x *index) is(e *entry, key []byte) bool { return bytes.HasPrefix(x.content(e), key) }
+
+// A key is an id as a cell has it: behind its length, or, where it is a UUID in
+// lower case, its 16 bytes behind a zero, which no length is. No key is the
+// beginning of another.
+const keyBytes = 64 // of those that need no allocation to be looked for
+
+func appendKey(b []byte, id string) []byte {
+	if len(id) == uuidText {
+		if packed, ok := appendUUID(append(b, 0), id); ok {
+			return packed
+		}
+	}
+	return append(binary.AppendUvarint(b, uint64(len(id))), id...)
+}
+
+// keySize is the length of the key at the beginning of b.
+func keySize(b []byte) int {
+	if b[0] == 0 {
+		return 1 + uuidBytes
+	}
 	n, k := binary.Uvarint(b)
-	return b[k : k+int(n)], b[k+int(n):]
+	return k + int(n)
+}
+
+// idOf returns the id whose key is at the beginning of b.
+func idOf(b []byte) string {
+	if b[0] != 0 {
+		n, k := binary.Uvarint(b)
+		return string(b[k : k+int(n)])
+	}
+	id := make([]byte, 0, uuidText)
+	for i, v := range b[1 : 1+uuidBytes] {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			id = append(id, '-')
+		}
+		id = hex.AppendEncode(id, []byte{v})
+	}
+	return string(id)
+}
+
+const (
+	uuidText  = 36
+	uuidBytes = 16
+)
+
+// appendUUID appends the bytes of a UUID, unless id is none in lower case.
+func appendUUID(b []byte, id string) ([]byte, bool) {
+	for i := 0; i < uuidText; {
+		if i == 8 || i == 13 || i == 18 || i == 23 {
+			if id[i] != '-' {
+				return b, false
+			}
+			i++
+			continue
+		}
+		high, low := hexDigit(id[i]), hexDigit(id[i+1])
+		if high|low > 15 {
+			return b, false
+		}
+		b = append(b, high<<4|low)
+		i += 2
+	}
+	return b, true
+}
+
+// hexDigit is the value of a digit, 16 where it is none.
+func hexDigit(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	}
+	return 16
 }

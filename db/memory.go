@@ -8,8 +8,9 @@ import (
 )
 
 // Memory is a [DB] that forgets everything when the process ends. It costs
-// about 45 bytes a record beyond its names and its value, rounded up by at
-// most a fifth, and nothing that the collector would have to walk.
+// about 60 bytes a record beyond its ID, of which a UUID takes 17, and its value,
+// and nothing that the collector would have to walk. What records leave when they
+// grow, shrink or go is used again for others of any size.
 type Memory struct {
 	mu     sync.RWMutex
 	spaces map[string]*index // none is empty
@@ -74,7 +75,7 @@ func (m *Memory) writeLocked(w *Write) Result {
 	var stored int64
 	if x != nil {
 		if slot, ok := x.find(r.ID); ok {
-			if _, stored, _ = x.at(slot); stored != w.If {
+			if stored, _ = x.at(slot); stored != w.If {
 				return Result{Current: record(x, r.Space, r.ID, slot)}
 			}
 		}
@@ -125,9 +126,9 @@ func (m *Memory) scanStep(x *index, space string, slot, end uint32, batch []Reco
 		return nil, 0, ErrClosed
 	}
 	for size := 0; slot < end && len(batch) < scanRecords && size < scanBytes; slot++ {
-		if id, version, body := x.at(slot); version != 0 {
+		if version, body := x.at(slot); version != 0 {
 			size += len(body)
-			batch = append(batch, record(x, space, string(id), slot))
+			batch = append(batch, record(x, space, x.id(slot), slot))
 		}
 	}
 	return batch, slot, nil
@@ -143,7 +144,7 @@ func (m *Memory) Close() error {
 
 // record copies a record out of a table whose payloads are bodies.
 func record(x *index, space, id string, slot uint32) Record {
-	_, version, body := x.at(slot)
+	version, body := x.at(slot)
 	r := Record{Space: space, ID: id, Version: version}
 	if err := decodeBody(body, &r); err != nil {
 		panic("db: memory holds a body that it did not write") // only a bug of ours

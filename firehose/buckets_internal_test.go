@@ -51,7 +51,10 @@ func (w *window) ask(rng *rand.Rand) (l resource.Lesson) {
 
 // However 64 goroutines and the order of answers mix: a bucket of 100 a window
 // never hands out more, and always all of it.
-func TestBucketNeverOverdrawn(t *testing.T) {
+//
+// Peer url-frontier-1: whether the delay is over was asked first and noted
+// later, so that two clients got the same turn.
+func TestD2_BucketNeverOverdrawn(t *testing.T) {
 	for seed := range uint64(6) {
 		synctest.Test(t, func(t *testing.T) {
 			time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)))
@@ -77,14 +80,14 @@ func TestBucketNeverOverdrawn(t *testing.T) {
 						time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond) // answers come in any order
 						switch rng.IntN(20) {
 						case 0:
-							r.lose(sent, time.Now())
+							r.lose(nil, sent, time.Now())
 						default:
-							r.settle(&lesson, sent, time.Now(), false, 64)
+							r.settle(&lesson, sent, time.Now(), false, &resource.Dialect{Concurrency: 64})
 							time.Sleep(time.Duration(rng.IntN(100)) * time.Millisecond)
-							r.release()
+							r.release(nil)
 						}
-						r.release() // twice is none
-						r.lose(sent, time.Now())
+						r.release(nil) // twice is none
+						r.lose(nil, sent, time.Now())
 						origin.mu.Lock()
 						total++
 						origin.mu.Unlock()
@@ -103,7 +106,7 @@ func TestBucketNeverOverdrawn(t *testing.T) {
 }
 
 // The same without any sleep, for the race detector.
-func TestBucketTogether(t *testing.T) {
+func TestD2_BucketTogether(t *testing.T) {
 	b := newBuckets(db.NewMemory(), db.NewOwner())
 	s := b.scope(resource.Scope{Origin: "https://a.test"}, &resource.Profile{Concurrency: 8, Reserve: 3})
 	var all sync.WaitGroup
@@ -122,11 +125,11 @@ func TestBucketTogether(t *testing.T) {
 				remaining := int64(100 - sent)
 				mu.Unlock()
 				l := resource.Lesson{Dialect: "github", Named: true, Bucket: "core", HasQuota: true, Limit: 100, Remaining: max(0, remaining), Reset: reset, Window: reset.Round(0).UTC()}
-				keys := r.settle(&l, time.Now(), time.Now(), false, 4)
+				keys := r.settle(&l, time.Now(), time.Now(), false, &resource.Dialect{Concurrency: 4})
 				if err := b.save(context.Background(), keys); err != nil {
 					t.Error(err)
 				}
-				r.release()
+				r.release(nil)
 				id := resource.ID{byte(i)}
 				s.ticket(&resource.Resource{Spec: resource.Spec{ID: id}}, time.Now(), false)
 				s.giveBack(id)
@@ -142,7 +145,7 @@ func TestBucketTogether(t *testing.T) {
 
 // What is saved is what is loaded, whatever races there were, and it makes the
 // next run wait.
-func TestBucketsAreRestored(t *testing.T) {
+func TestD20_BucketsAreRestored(t *testing.T) {
 	store := db.NewMemory()
 	b := newBuckets(store, db.NewOwner())
 	now := time.Now()
@@ -152,7 +155,7 @@ func TestBucketsAreRestored(t *testing.T) {
 	r, _ := s.take("", now)
 	park := now.Add(time.Hour)
 	l := resource.Lesson{Dialect: "github", Named: true, Bucket: long, HasQuota: true, Limit: 10, Remaining: 4, Reset: park, Window: park.UTC(), Kind: resource.SecondaryLimit, Wide: true, Until: park}
-	keys := r.settle(&l, now, now, false, 1)
+	keys := r.settle(&l, now, now, false, &resource.Dialect{Concurrency: 1})
 	require.Len(t, keys, 2)
 	var all sync.WaitGroup
 	for range 8 {
@@ -172,7 +175,7 @@ func TestBucketsAreRestored(t *testing.T) {
 	require.Nil(t, none)
 	require.Equal(t, resource.ReasonSecondary, d.Why)
 	require.WithinDuration(t, park, d.At, time.Second)
-	require.Equal(t, "github", restored.spoken())
+	require.Equal(t, speech{dialect: "github"}, restored.spoken())
 	require.Equal(t, long, restored.name(""))
 	for i, level := range restored.levels() {
 		require.EqualValues(t, []int64{0, 4}[i], level.Remaining)
@@ -183,7 +186,7 @@ func TestBucketsAreRestored(t *testing.T) {
 
 // What is left of a window is written down answer by answer when it is little,
 // and a claim of the former run is taken off it: a kill overdraws nothing.
-func TestLastRequestsOfAWindowOutliveAKill(t *testing.T) {
+func TestD20_LastRequestsOfAWindowOutliveAKill(t *testing.T) {
 	store := db.NewMemory()
 	key := resource.Scope{Credential: "c", Origin: "https://a.test"}
 	core := resource.BucketKey{Scope: key, Name: "core"}
@@ -195,8 +198,8 @@ func TestLastRequestsOfAWindowOutliveAKill(t *testing.T) {
 			Dialect: "github", Named: true, Bucket: "core", HasQuota: true, Limit: 100, Remaining: remaining,
 			Reset: now.Add(time.Hour), Window: now.Add(time.Hour).Round(time.Second),
 		}
-		require.NoError(t, b.save(t.Context(), r.settle(&l, now, now, false, 1)))
-		r.release()
+		require.NoError(t, b.save(t.Context(), r.settle(&l, now, now, false, &resource.Dialect{Concurrency: 1})))
+		r.release(nil)
 	}
 	first := newBuckets(store, db.NewOwner())
 	for _, remaining := range []int64{99, 50, 3, 2} {
@@ -235,7 +238,7 @@ func TestSettling(t *testing.T) {
 	require.NotNil(t, r)
 	none, _ = s.take("", now.Add(time.Minute))
 	require.Nil(t, none, "one alone")
-	r.release()
+	r.release(nil)
 }
 
 // A ticket that a service left behind does not count when its resource is

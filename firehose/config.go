@@ -14,6 +14,7 @@ import (
 	"github.com/cannedos/cannedos/db"
 	"github.com/cannedos/cannedos/queue"
 	"github.com/cannedos/cannedos/resource"
+	"github.com/cannedos/cannedos/resource/ietf"
 )
 
 // Defaults and bounds of a [Config].
@@ -79,6 +80,11 @@ type Config struct {
 	// and from many goroutines. Nil: none.
 	Observer func(Event)
 
+	// Dialects are ways to speak of limits beside those that are known: of
+	// package resource, and of resource/ietf. They are tried first, in this
+	// order. Nil: none.
+	Dialects []resource.Dialect
+
 	// UserAgent is sent where the profile sets none; GitHub refuses requests
 	// without one. Empty: DefaultUserAgent.
 	UserAgent string
@@ -90,6 +96,17 @@ type Config struct {
 	// Publishers is how many calls of Sink.Take may run at once. Zero:
 	// DefaultPublishers.
 	Publishers int
+
+	// HostConcurrency bounds the requests to one origin that are in flight
+	// together, over all credentials. Zero: only Workers, and for each scope its
+	// profile and dialect, bound them.
+	HostConcurrency int
+
+	// Domains are those whose hosts count together: an origin that limits all of
+	// its subdomains at once is then asked, and left alone, as one host, for each
+	// credential. Each is named as example.org, and stands for that host and all
+	// below it. Nil: each origin counts by itself.
+	Domains []string
 
 	// RequestTimeout bounds one poll, redirects and body included. After a
 	// crash, a scope with a request under way is left alone for this long.
@@ -115,7 +132,8 @@ type Config struct {
 
 	// PublishCount and PublishBytes bound what waits for the sink. While they
 	// are used up no request leaves. Bytes may be exceeded by one body for each
-	// worker. Zero: DefaultPublishCount, DefaultPublishBytes.
+	// worker. Half as much again may wait for the next page of a feed; a reading
+	// beyond that ends early (see [Follower]). Zero: DefaultPublishCount, DefaultPublishBytes.
 	PublishCount int
 	PublishBytes int64
 
@@ -127,6 +145,13 @@ type Config struct {
 	// FreshnessCap and ParkCap are those of resource.Parser. Zero: its defaults.
 	FreshnessCap time.Duration
 	ParkCap      time.Duration
+
+	// Jitter is the most that is added, at random, to the wait of a resource for its
+	// interval, but no more than a tenth of that wait. It spreads resources that are
+	// due together, such as a million of a first start, which otherwise come back as
+	// close together as they were polled. Zero: none is added, and each is polled as
+	// early as it may be.
+	Jitter time.Duration
 
 	// Seed makes the jitter repeatable, for simulations. Zero: random.
 	Seed uint64
@@ -142,7 +167,7 @@ func (c Config) withDefaults() (Config, error) {
 	if err := c.validate(); err != nil {
 		return Config{}, fmt.Errorf("firehose: config: %w", err)
 	}
-	c.Resources = append([]resource.Spec(nil), c.Resources...)
+	c.Resources, c.Domains = slices.Clone(c.Resources), slices.Clone(c.Domains)
 	profiles := make(map[string]resource.Profile, len(c.Profiles)+1)
 	profiles[""] = resource.Profile{}
 	for name, p := range c.Profiles {
@@ -217,11 +242,19 @@ func (c *Config) validate() error {
 		if err := p.Validate(); err != nil {
 			return inField(fmt.Sprintf("Profiles[%q]", name), err)
 		}
+		if p.Dialect != "" {
+			if _, err := resource.DialectNamed(c.dialects(), p.Dialect); err != nil {
+				return inField(fmt.Sprintf("Profiles[%q]", name), err)
+			}
+		}
 		if p.Credential != "" && c.Tokens == nil {
 			return &FieldError{Field: fmt.Sprintf("Profiles[%q].Credential", name), Value: strconv.Quote(p.Credential), Want: "empty, or Tokens to resolve it"}
 		}
 	}
 	if err := c.validateTiers(); err != nil {
+		return err
+	}
+	if err := c.validateDomains(); err != nil {
 		return err
 	}
 	return c.validateNumbers()
@@ -243,6 +276,17 @@ func (c *Config) validateParts() error {
 			if s == nil || isNilInside(s) {
 				return &FieldError{Field: fmt.Sprintf("Sink[%d]", i), Value: "nil", Want: "a value for each of Sinks"}
 			}
+		}
+	}
+	if n := len(sinksAs[Follower](c.Sink)); n > 1 { // the pages that are read are those that the first one wants
+		return &FieldError{Field: "Sink", Value: fmt.Sprintf("%d that are a Follower, such as Events", n), Want: "at most one of them among Sinks"}
+	}
+	for i, d := range c.Dialects {
+		if err := (&resource.Profile{Dialect: d.Name}).Validate(); err != nil || d.Name == "" {
+			return &FieldError{Field: fmt.Sprintf("Dialects[%d].Name", i), Value: strconv.Quote(d.Name), Want: "1 to 128 of letters, digits and - _ . / :"}
+		}
+		if d.Read == nil {
+			return &FieldError{Field: fmt.Sprintf("Dialects[%d].Read", i), Value: "nil", Want: "a function"}
 		}
 	}
 	if v, ok := c.Tokens.(interface{ Validate() error }); ok {
@@ -271,10 +315,12 @@ func (c *Config) validateNumbers() error {
 		value, up int64
 	}{
 		{"Workers", int64(c.Workers), MaxWorkers}, {"Publishers", int64(c.Publishers), MaxWorkers},
+		{"HostConcurrency", int64(c.HostConcurrency), MaxWorkers},
 		{"SinkTries", int64(c.SinkTries), 1 << 16}, {"MaxBody", c.MaxBody, 1 << 40},
 		{"PublishCount", int64(c.PublishCount), 1 << 30}, {"PublishBytes", c.PublishBytes, 1 << 50},
 		{"RequestTimeout", int64(c.RequestTimeout), int64(time.Hour)}, {"StopTimeout", int64(c.StopTimeout), int64(time.Hour)},
 		{"SinkTimeout", int64(c.SinkTimeout), int64(time.Hour)},
+		{"Jitter", int64(c.Jitter), int64(resource.MaxInterval)},
 		{"FreshnessCap", int64(c.FreshnessCap), int64(resource.MaxInterval)}, {"ParkCap", int64(c.ParkCap), int64(resource.MaxInterval)},
 	} {
 		if n.value >= 0 && n.value <= n.up {
@@ -282,7 +328,7 @@ func (c *Config) validateNumbers() error {
 		}
 		value, up := strconv.FormatInt(n.value, 10), strconv.FormatInt(n.up, 10)
 		switch n.field {
-		case "RequestTimeout", "StopTimeout", "SinkTimeout", "FreshnessCap", "ParkCap":
+		case "RequestTimeout", "StopTimeout", "SinkTimeout", "Jitter", "FreshnessCap", "ParkCap":
 			value, up = time.Duration(n.value).String(), time.Duration(n.up).String()
 		}
 		return &FieldError{Field: n.field, Value: value, Want: "0 (the default) to " + up}
@@ -293,6 +339,13 @@ func (c *Config) validateNumbers() error {
 		}
 	}
 	return nil
+}
+
+// dialects returns those that an answer may speak, in the order in which they
+// are tried: the user's, the IETF's, which says what it is by its fields, and
+// those of package resource.
+func (c *Config) dialects() []resource.Dialect {
+	return slices.Concat(c.Dialects, []resource.Dialect{ietf.Dialect()}, resource.Dialects())
 }
 
 // inField places an error of package resource inside the named field.

@@ -161,7 +161,7 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-func TestPauseAndResume(t *testing.T) {
+func TestD3_PauseAndResume(t *testing.T) {
 	for name, store := range stores() {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -212,7 +212,7 @@ func TestPauseAndResume(t *testing.T) {
 }
 
 // A pause in the line of a bucket, at its head and behind it.
-func TestPauseInALine(t *testing.T) {
+func TestD3_PauseInALine(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		net := newScript(func(c call) reply { return quota(ok(fmt.Sprint(c.n), ""), "core", 60, 0, time.Hour+59*time.Minute) })
 		specs := many(4, "")
@@ -292,9 +292,9 @@ func TestExplainText(t *testing.T) {
 		r := start(t, net, firehose.Config{Resources: append(resource.List(uriB, uriC, hub+"a", hub+"b", "https://d.test/"), resource.Spec{URI: uriA, Interval: time.Second})})
 		until(5 * time.Second)
 		for uri, want := range map[string]string{
-			uriB:              "https://a.test/b: has-owner, until 2026-01-01T00:01:31.000Z (in 1m26s): a request is under way [D-4]; held by OWNER; in queue requests, in the hands of a service",
+			uriB:              "https://a.test/b: has-owner, until 2026-01-01T00:01:31.000Z (in 1m26s): a request is under way [D-4]; held by OWNER; in queue requests, in the hands of the requestor",
 			uriC:              "https://c.test/c: waiting-for-server-alive, until 2026-01-01T00:02:20.417Z (in 2m15.417s): not found [S-404] (status 404: not found); in queue frozen-1000",
-			hub + "b":         "https://api.github.com/b: waiting-for-reset, until 2026-01-01T00:10:01.000Z (in 9m56s): primary rate limit: nothing remains before the reset [G-12]; bucket https://api.github.com; in queue line/https://api.github.com#core, in the hands of a service",
+			hub + "b":         "https://api.github.com/b: waiting-for-reset, until 2026-01-01T00:10:01.000Z (in 9m56s): primary rate limit: nothing remains before the reset [G-12]; bucket https://api.github.com#core; in queue line/https://api.github.com#core, in the hands of the gate",
 			"https://d.test/": "https://d.test/: error, will not be requested again by itself: the origin does not accept the request [S-400] (status 400: the origin does not accept the request); in queue requests-error",
 		} {
 			e := r.explain(uri)

@@ -92,6 +92,9 @@ func TestServicesCrash(t *testing.T) {
 	for _, name := range []string{firehose.QueueAnalyze, firehose.QueueRequests, firehose.QueuePublish, "frozen-1000", "frozen-500", "line/"} {
 		for _, op := range []string{"receive", "commit", "committed"} {
 			for end, how := range ends {
+				if underRace && (end == "panic") != (op == "commit") { // half of them are enough there
+					continue
+				}
 				t.Run(fmt.Sprintf("%s/%s/%s", strings.TrimSuffix(name, "/"), op, end), func(t *testing.T) {
 					bubble(t, func(t *testing.T) { crashAt(t, name, op, how) })
 				})

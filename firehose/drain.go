@@ -86,6 +86,11 @@ func (f *flow) fromError(ctx context.Context, s queue.Session, id resource.ID, n
 		return ErrUnknown
 	}
 	if next == nil {
+		// Its rest is written before: whoever admits it from here on finds it.
+		rest := restOf(&d.Resource).Rest
+		if err := f.wishes.change(ctx, id, func(r *wishRecord) { r.Rest = rest }); err != nil {
+			return err
+		}
 		if err := f.commit(ctx, s, []queue.Delivery{d}); err != nil {
 			return err
 		}

@@ -3,8 +3,11 @@ package firehose_test
 import (
 	"context"
 	"fmt"
+	"iter"
+	"math/rand/v2"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -61,7 +64,7 @@ func TestASlowStoreStrandsNobody(t *testing.T) {
 // copyOf is the store as a kill would leave it now.
 func copyOf(t *testing.T, store db.DB) db.DB {
 	c := db.NewMemory()
-	for _, space := range []string{"queue", "bucket", "registry"} {
+	for _, space := range []string{"queue", "bucket", "registry", "fingerprint"} {
 		for rec, err := range store.Scan(t.Context(), space) {
 			require.NoError(t, err)
 			_, err = c.Write(t.Context(), db.Write{Record: rec})
@@ -252,8 +255,200 @@ func TestRemoveAndAddKeepTheInterval(t *testing.T) {
 	})
 }
 
+// Who adds what is still being removed gets it: it is in afterwards, as its Spec
+// says now, and no earlier than it might have been asked without.
+func TestAddWhileItIsRemoved(t *testing.T) {
+	for _, store := range []func() db.DB{func() db.DB { return nil }, func() db.DB { return db.NewMemory() }} {
+		bubble(t, func(t *testing.T) {
+			net := newScript(func(call) reply {
+				return reply{body: "x", slow: 10 * time.Second, header: map[string]string{"X-Poll-Interval": "60"}}
+			})
+			// One request at a time: B is the head of its line while A is asked.
+			r := start(t, net, firehose.Config{
+				DB: store(), Resources: resource.List(uriA, uriB),
+				Profiles: map[string]resource.Profile{"": {Concurrency: 1}},
+			})
+			pass(5 * time.Second)
+			for _, uri := range []string{uriA, uriB} {
+				require.NoError(t, r.Remove(t.Context(), idOf(t, uri)))
+				require.NoError(t, r.Add(t.Context(), resource.Spec{URI: uri}))
+			}
+			require.ErrorIs(t, r.Add(t.Context(), resource.Spec{URI: uriA}), queue.ErrExists, "nothing removes it now")
+			pass(3 * time.Minute)
+			require.Equal(t, secs(0, 70, 140), net.times(uriA))
+			require.GreaterOrEqual(t, len(net.all(uriB)), 2)
+			require.NoError(t, r.stop())
+		})
+	}
+}
+
+// A kill in the middle of a removal leaves the wish for it behind. What is listed is
+// admitted again by the next start all the same, and not asked early for it.
+func TestG1_AListedResourceWhoseRemovalWasCutShort(t *testing.T) {
+	for _, gone := range []bool{false, true} { // whether the kill came after it was taken out
+		bubble(t, func(t *testing.T) {
+			store := db.NewMemory()
+			net := newScript(func(call) reply {
+				return reply{body: "x", header: map[string]string{"X-Poll-Interval": "60"}}
+			})
+			config := firehose.Config{DB: store, Resources: resource.List(uriA)}
+			r := start(t, net, config)
+			pass(10 * time.Second)
+			if gone {
+				require.NoError(t, r.Remove(t.Context(), idOf(t, uriA)))
+			}
+			require.NoError(t, r.stop())
+			rec := db.Record{Space: "registry", ID: idOf(t, uriA).String(), Owner: db.NewOwner(), Value: []byte(`{"removed":true}`)}
+			if gone {
+				rec.Value = []byte(`{"removed":true,"rest":"` + epoch.Add(time.Minute).Format(time.RFC3339) + `"}`)
+			}
+			old, err := store.Get(t.Context(), rec.Space, rec.ID)
+			require.NoError(t, err)
+			var read int64
+			if len(old) > 0 {
+				read = old[0].Version
+			}
+			rec.Version = read + 1
+			_, err = store.Write(t.Context(), db.Write{If: read, Record: rec})
+			require.NoError(t, err)
+
+			r = start(t, net, config)
+			pass(2 * time.Minute)
+			require.Equal(t, secs(0, 60, 120), net.times(uriA))
+			require.NoError(t, r.stop())
+		})
+	}
+}
+
+// writesOf records the spaces that are written to.
+type writesOf struct {
+	db.DB
+	mu     sync.Mutex
+	spaces []string
+}
+
+func (s *writesOf) Write(ctx context.Context, writes ...db.Write) ([]db.Result, error) {
+	s.mu.Lock()
+	for _, w := range writes {
+		if n := len(s.spaces); n == 0 || s.spaces[n-1] != w.Record.Space {
+			s.spaces = append(s.spaces, w.Record.Space)
+		}
+	}
+	s.mu.Unlock()
+	return s.DB.Write(ctx, writes...)
+}
+
+// A kill at any instant of a Drain or Remove leaves behind until when to rest: it is
+// written before the resource goes, and not after it has gone.
+func TestG1_TheRestIsWrittenBeforeAResourceGoes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := &writesOf{DB: db.NewMemory()}
+		net := newScript(func(call) reply {
+			return reply{body: "x", header: map[string]string{"X-Poll-Interval": "60"}}
+		})
+		r := start(t, net, firehose.Config{
+			DB: store, Resources: resource.List(uriA, uriB), SinkTries: 1,
+			Sink: firehose.SinkFunc(func(_ context.Context, r *resource.Response) error {
+				if r.Resource.URI == uriA {
+					return errReset
+				}
+				return nil
+			}),
+		})
+		pass(10 * time.Second)
+		for _, end := range []func() error{
+			func() error { return r.Drain(t.Context(), idOf(t, uriA)) },
+			func() error { return r.Remove(t.Context(), idOf(t, uriB)) },
+		} {
+			store.mu.Lock()
+			store.spaces = nil
+			store.mu.Unlock()
+			require.NoError(t, end())
+			require.Equal(t, []string{"registry", "queue", "registry"}, store.spaces)
+		}
+		require.NoError(t, r.Add(t.Context(), resource.Spec{URI: uriA}))
+		require.NoError(t, r.Add(t.Context(), resource.Spec{URI: uriB}))
+		pass(55 * time.Second)
+		require.Equal(t, secs(0, 60), net.times(uriA))
+		require.Equal(t, secs(0, 60), net.times(uriB))
+		require.NoError(t, r.stop())
+	})
+}
+
+// lazyStore takes a while for everything, another one each time.
+type lazyStore struct {
+	db.DB
+	rng *rand.Rand
+	mu  *sync.Mutex
+}
+
+func (s lazyStore) linger(ctx context.Context) {
+	s.mu.Lock()
+	long := time.Duration(s.rng.IntN(40)) * time.Millisecond
+	s.mu.Unlock()
+	wait(ctx, long)
+}
+
+func (s lazyStore) Get(ctx context.Context, space string, ids ...string) ([]db.Record, error) {
+	defer s.linger(ctx)
+	return s.DB.Get(ctx, space, ids...)
+}
+
+func (s lazyStore) Write(ctx context.Context, writes ...db.Write) ([]db.Result, error) {
+	s.linger(ctx)
+	defer s.linger(ctx)
+	return s.DB.Write(ctx, writes...)
+}
+
+func (s lazyStore) Scan(ctx context.Context, space string) iter.Seq2[db.Record, error] {
+	return func(yield func(db.Record, error) bool) {
+		for rec, err := range s.DB.Scan(ctx, space) {
+			s.linger(ctx)
+			if !yield(rec, err) {
+				return
+			}
+		}
+	}
+}
+
+// Whatever is under way when a resource is taken out and added again, and even if
+// the process ends between the two: it is polled after that, and never early.
+func TestG1_TakenOutAndAddedAtAnyTime(t *testing.T) {
+	for seed := range uint64(60) {
+		bubble(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 1))
+			store := lazyStore{db.NewMemory(), rand.New(rand.NewPCG(seed, 2)), new(sync.Mutex)}
+			net := newScript(func(call) reply {
+				return reply{body: "x", slow: 300 * time.Millisecond, header: map[string]string{"X-Poll-Interval": "2"}}
+			})
+			config := firehose.Config{DB: store, Resources: resource.List(uriB)}
+			r := start(t, net, config)
+			require.NoError(t, r.Ready(t.Context()))
+			require.NoError(t, r.Add(t.Context(), resource.Spec{URI: uriA}))
+			for range 12 {
+				pass(time.Duration(rng.IntN(3000)) * time.Millisecond)
+				require.NoError(t, r.Remove(t.Context(), idOf(t, uriA)), "seed %d", seed)
+				if rng.IntN(3) == 0 {
+					require.NoError(t, r.stop())
+					r = start(t, net, config)
+				}
+				require.NoError(t, r.Add(t.Context(), resource.Spec{URI: uriA}), "seed %d", seed)
+			}
+			n := len(net.all(uriA))
+			pass(time.Minute)
+			require.Greater(t, len(net.all(uriA)), n+15, "seed %d: it is polled", seed)
+			last := -time.Hour
+			for _, at := range net.times(uriA) {
+				require.GreaterOrEqual(t, at-last, 2*time.Second, "seed %d", seed)
+				last = at
+			}
+			require.NoError(t, r.stop())
+		})
+	}
+}
+
 // A rate that the user declared is not spent anew by each start.
-func TestADeclaredRateOutlivesRestarts(t *testing.T) {
+func TestD20_ADeclaredRateOutlivesRestarts(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := db.NewMemory()
 		net := newScript(func(call) reply { return ok("", "") })

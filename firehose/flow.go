@@ -49,15 +49,25 @@ type flow struct {
 	buckets *buckets
 	wishes  *wishes
 	stats   *stats
+	feed    *feed
 	credits *credits
 	jitter  *jitter
 	gate    lines
+	walks   walks
 	http    *reserving
-	log     *slog.Logger
+
+	profiles map[string]*resource.Profile // those of cfg
+	wardrobe wardrobe
+
+	follower Follower // the sink, or what is behind it; nil: none wants further pages
+
+	refusals chan struct{} // holds at most one sign that a credential was refused
+	log      *slog.Logger
 
 	stop   context.CancelCauseFunc // ends Serve; nil where a scheduler of the user's runs the services
 	failed atomic.Pointer[error]   // why it is impossible to go on
 	quiet  atomic.Bool             // the Requestors were asked to stop: whoever decides has stopped before them
+	moves  atomic.Int64            // of resources in or out of the queue: 2 for each Commit, at its begin and its end
 }
 
 // fail ends Serve if err can't pass: then it is worse to go on trying than to
@@ -96,14 +106,15 @@ func permanent(err error) bool {
 	return false
 }
 
-// profile returns the profile of a resource. A name that is not configured in
-// this process gives an error: to guess could send the wrong credential.
+// profile returns the profile of a resource, which is never changed. A name that
+// is not configured in this process gives an error: to guess could send the wrong
+// credential.
 func (f *flow) profile(name string) (*resource.Profile, error) {
-	p, ok := f.cfg.Profiles[name]
-	if !ok {
+	p := f.profiles[name]
+	if p == nil {
 		return nil, fmt.Errorf("firehose: profile %q is not configured", name)
 	}
-	return &p, nil
+	return p, nil
 }
 
 // credential names the credential for requests to an origin.
@@ -119,39 +130,38 @@ func (f *flow) credential(p *resource.Profile, origin string) string {
 
 // newResource makes the resource that a Spec asks for.
 func (f *flow) newResource(spec resource.Spec) (resource.Resource, error) {
-	if err := spec.Validate(); err != nil {
+	r, err := resource.New(spec, "")
+	if err != nil {
 		return resource.Resource{}, err
 	}
 	p, err := f.profile(spec.Profile)
 	if err != nil {
 		return resource.Resource{}, &FieldError{Field: "Profile", Value: strconv.Quote(spec.Profile), Want: "the name of one of Profiles"}
 	}
-	origin, err := resource.Origin(spec.URI)
-	if err != nil {
-		return resource.Resource{}, err
-	}
-	r, err := resource.New(spec, f.credential(p, origin))
-	if err != nil {
-		return r, err
+	if credential := f.credential(p, r.Origin); credential != "" {
+		if r, err = resource.New(spec, credential); err != nil {
+			return r, err
+		}
 	}
 	r.Rest(f.wishes.of(r.ID).rest) // it was here before
 	return r, nil
 }
 
 // home sets the scope of r to that of its target: its URI, or for one request
-// where a redirect has led.
-func (f *flow) home(r *resource.Resource) error {
+// where a redirect has led. moved says that either may be another one than before.
+func (f *flow) home(r *resource.Resource, moved bool) error {
 	p, err := f.profile(r.Profile)
 	if err != nil {
 		return err
 	}
-	origin, err := resource.Origin(r.Target())
-	if err != nil {
-		return err
-	}
-	own, err := resource.Origin(r.URI)
-	if err != nil {
-		return err
+	origin, own := r.Origin, r.Origin
+	if moved || !atHome(r) {
+		if origin, err = resource.Origin(r.Target()); err != nil {
+			return err
+		}
+		if own, err = resource.Origin(r.URI); err != nil {
+			return err
+		}
 	}
 	credential := f.credential(p, origin)
 	if p.Credential != "" && origin != own {
@@ -187,6 +197,9 @@ func (f *flow) mayMove(from, to *resource.Resource) bool {
 // fromLine says that the resource is the head of its line; then it is not made
 // to join a line again.
 func (f *flow) place(d *queue.Delivery, r resource.Resource, now time.Time, fromLine bool) (placement, bool) {
+	if w := f.walks.of(&r); w != nil {
+		return f.placeWalk(d, r, w, now, fromLine)
+	}
 	p := placement{Message: d.To(QueueAnalyzeError, time.Time{})}
 	m := &p.Message
 	m.Attempts = 0
@@ -209,6 +222,7 @@ func (f *flow) place(d *queue.Delivery, r resource.Resource, now time.Time, from
 		return p, true
 	}
 	s := f.buckets.scope(r.Scope(), profile)
+	s.guess(&r)
 	decision := s.ticket(&r, now, fromLine)
 	switch decision.Kind {
 	case resource.Ready:
@@ -232,7 +246,7 @@ func (f *flow) place(d *queue.Delivery, r resource.Resource, now time.Time, from
 		r.State, r.Why = decision.State, decision.Why
 		m.Queue = d.Queue
 		if !fromLine {
-			m.Queue = f.gate.join(s, r.Bucket)
+			m.Queue, m.Due = f.gate.join(s, r.Bucket), turn(&r, now)
 		}
 	default:
 		r.State, r.Why = decision.State, decision.Why
@@ -241,6 +255,24 @@ func (f *flow) place(d *queue.Delivery, r resource.Resource, now time.Time, from
 	m.Resource = r
 	p.decision = decision
 	return p, true
+}
+
+// PriorityStep is how much longer a resource must have waited for its bucket than
+// one of the next higher priority, to be let out before it. So a higher one comes
+// first within any window of an hour, and a lower one is never passed over for
+// ever.
+const PriorityStep = time.Hour
+
+// turn is where in the line of a bucket a resource belongs: by the instant from
+// which it might have been sent, as if it had been earlier for each priority
+// above the lowest, so that nobody's turn lies in the future. (Rejected: a line for each priority, of which the lowest may
+// never come to the front.)
+func turn(r *resource.Resource, now time.Time) time.Time {
+	due := now
+	if !r.NotBefore.IsZero() && r.NotBefore.Before(now) {
+		due = r.NotBefore
+	}
+	return due.Add((math.MinInt8 - time.Duration(r.Priority)) * PriorityStep)
 }
 
 // placement is a message with the decision behind its place.
@@ -271,23 +303,30 @@ func (f *flow) bury(d *queue.Delivery, r resource.Resource, name, cause string) 
 	return m
 }
 
-// notify tells the observer and the log.
+// notify tells the observer and the log of a resource.
 func (f *flow) notify(kind EventKind, r *resource.Resource, cause string) {
-	f.stats.event(kind)
-	level := slog.LevelInfo
-	if kind == EventDropped || kind == EventBuried {
-		level = slog.LevelWarn
-	}
-	f.log.Log(context.Background(), level, kind.String(), "id", r.ID, "uri", r.URI, "cause", cause)
+	f.log.Log(context.Background(), kind.level(), kind.String(), "id", r.ID, "uri", r.URI, "cause", cause)
+	f.tellAll(Event{Kind: kind, At: time.Now(), Resource: *r, Scope: r.Scope(), Cause: cause})
+}
+
+// tellScope tells the observer and the log of a scope as a whole.
+func (f *flow) tellScope(kind EventKind, scope resource.Scope, cause string) {
+	f.log.Log(context.Background(), kind.level(), kind.String(), "scope", scope.String(), "cause", cause)
+	f.tellAll(Event{Kind: kind, At: time.Now(), Scope: scope, Cause: cause})
+}
+
+func (f *flow) tellAll(e Event) {
+	f.stats.event(e.Kind)
+	f.feed.send(e)
 	if f.cfg.Observer == nil {
 		return
 	}
 	defer func() {
 		if v := recover(); v != nil { // it must not take the poll with it
-			f.log.Error("observer: panic", "event", kind.String(), "id", r.ID, "panic", fmt.Sprint(v))
+			f.log.Error("observer: panic", "event", e.Kind.String(), "id", e.Resource.ID, "panic", fmt.Sprint(v))
 		}
 	}()
-	f.cfg.Observer(Event{Kind: kind, At: time.Now(), Resource: *r, Cause: cause})
+	f.cfg.Observer(e)
 }
 
 // commit commits, and sees to it that what can be committed is: an unknown
@@ -295,6 +334,10 @@ func (f *flow) notify(kind EventKind, r *resource.Resource, cause string) {
 // their next holder.
 func (f *flow) commit(ctx context.Context, s queue.Session, done []queue.Delivery, next ...queue.Message) error {
 	defer f.landed(next)
+	if len(done) != len(next) {
+		f.moves.Add(1)
+		defer f.moves.Add(1)
+	}
 	wait := 10 * time.Millisecond
 	for {
 		err := s.Commit(ctx, done, next...)
@@ -362,11 +405,16 @@ var errStopped = errors.New("firehose: the time to finish what was in flight is 
 func (f *flow) work(ctx context.Context) (work context.Context, release func()) {
 	work, end := context.WithCancelCause(scheduler.Work(ctx))
 	timer := time.AfterFunc(math.MaxInt64, func() { end(errStopped) })
-	stop := context.AfterFunc(ctx, func() { timer.Reset(f.cfg.StopTimeout) })
+	stop := context.AfterFunc(ctx, func() {
+		timer.Reset(f.cfg.StopTimeout)
+		if work.Err() != nil { // released meanwhile: it would keep all this alive for nothing
+			timer.Stop()
+		}
+	})
 	return work, func() {
 		stop()
-		timer.Stop()
 		end(context.Canceled)
+		timer.Stop() // after the end, so that one of the two sees the other
 	}
 }
 
@@ -380,94 +428,6 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-t.C:
 		return true
 	}
-}
-
-// recall reads what an earlier run left: parks and resets, wishes, and which
-// scopes may have a request on its way. It is a service that every other one
-// comes after.
-func (f *flow) recall(ctx context.Context) error {
-	return f.ending(ctx, f.readBack(ctx))
-}
-
-func (f *flow) readBack(ctx context.Context) error {
-	session, err := f.queue.Open(ctx) // a durable queue is ours from here on
-	if err != nil {
-		return err
-	}
-	defer session.Close()
-	if err := f.buckets.load(ctx, time.Now(), f.log); err != nil {
-		return err
-	}
-	if err := f.wishes.load(ctx); err != nil {
-		return err
-	}
-	if err := f.strays(ctx, session); err != nil {
-		return err
-	}
-	lister, ok := queue.As[queue.Lister](f.queue)
-	if !ok {
-		return nil
-	}
-	var after resource.ID
-	for {
-		page, err := lister.List(ctx, QueueRequests, after, 1000)
-		if err != nil {
-			return fmt.Errorf("firehose: list claims: %w", err)
-		}
-		for _, m := range page {
-			after = m.Resource.ID
-			if !m.Resource.Owner.IsZero() && m.Resource.Owner != f.owner {
-				f.buckets.settling(m.Resource.Key(), m.Resource.ClaimUntil)
-			}
-		}
-		if len(page) < 1000 {
-			return nil
-		}
-	}
-}
-
-// strays lets the Analyzer decide about what an earlier run left where nobody of
-// this one looks: in the lines of buckets, which are announced in memory only,
-// and in tiers that are no longer configured.
-func (f *flow) strays(ctx context.Context, session queue.Session) error {
-	depther, ok := queue.As[queue.Depther](f.queue)
-	lister, ok2 := queue.As[queue.Lister](f.queue)
-	if !ok || !ok2 {
-		return nil
-	}
-	depths, err := depther.Depths(ctx)
-	if err != nil {
-		return fmt.Errorf("firehose: list queues: %w", err)
-	}
-	for _, depth := range depths {
-		if f.attended(depth.Name) {
-			continue
-		}
-		page := make([]queue.Message, 1)
-		for after := (resource.ID{}); len(page) > 0; {
-			if page, err = lister.List(ctx, depth.Name, after, 1000); err != nil {
-				return fmt.Errorf("firehose: list %s: %w", depth.Name, err)
-			}
-			for i := range page {
-				after = page[i].Resource.ID
-				d, ok, err := f.takeIf(ctx, session, after, func(name string) bool { return name == depth.Name })
-				if err == nil && ok {
-					err = f.commit(ctx, session, []queue.Delivery{d}, d.To(QueueAnalyze, d.Due))
-				}
-				if err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// attended reports whether a service takes from a queue without being told to,
-// or people do.
-func (f *flow) attended(name string) bool {
-	return name == QueueRequests || name == QueuePublish || slices.Contains(ErrorQueues(), name) ||
-		slices.ContainsFunc(f.sorter.Tiers(), func(t queue.Tier[string]) bool { return t.Name == name })
 }
 
 // lineName is the name of the queue in which resources wait for a bucket.

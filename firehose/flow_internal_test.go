@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,19 +130,4 @@ func TestServiceNames(t *testing.T) {
 	refused := &refusedError{resource.Decision{Why: resource.ReasonPrimary}}
 	require.Equal(t, "firehose: not sent: primary rate limit: nothing remains before the reset [G-12]", refused.Error())
 	require.Zero(t, (&Stats{}).NotModifiedShare())
-}
-
-// A request that does not come from a poll has no bucket, and is not sent.
-func TestOutsideAPoll(t *testing.T) {
-	o, err := New(Config{})
-	require.NoError(t, err)
-	_, err = o.f.http.RoundTrip(request(t))
-	require.ErrorContains(t, err, "outside a poll")
-}
-
-func request(t *testing.T) *http.Request {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://a.test/", nil)
-	require.NoError(t, err)
-	return req
 }

@@ -38,7 +38,7 @@ func (l *lines) join(s *scopeState, bucket string) string {
 	name := s.nameLocked(bucket)
 	line := s.lines[name]
 	if line == nil {
-		line = &lineState{changed: make(chan struct{}, 1)}
+		line = &lineState{queue: lineName(resource.BucketKey{Scope: s.key, Name: name}), changed: make(chan struct{}, 1)}
 		s.lines[name] = line
 	}
 	line.length++
@@ -49,7 +49,7 @@ func (l *lines) join(s *scopeState, bucket string) string {
 	if idle {
 		l.watch(s, name)
 	}
-	return lineName(resource.BucketKey{Scope: s.key, Name: name})
+	return line.queue
 }
 
 // watch sees to it that a goroutine of the Gate stands at a line, if there is a
@@ -72,8 +72,8 @@ func (f *flow) landed(next []queue.Message) {
 		}
 		s := f.buckets.scope(next[i].Resource.Scope(), nil)
 		s.mu.Lock()
-		for name, line := range s.lines {
-			if lineName(resource.BucketKey{Scope: s.key, Name: name}) == next[i].Queue {
+		for _, line := range s.lines {
+			if line.queue == next[i].Queue {
 				line.pending = max(0, line.pending-1)
 				line.poked = true
 			}
@@ -87,8 +87,8 @@ func (f *flow) landed(next []queue.Message) {
 func (s *scopeState) leave(queue string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name, line := range s.lines {
-		if lineName(resource.BucketKey{Scope: s.key, Name: name}) == queue {
+	for _, line := range s.lines {
+		if line.queue == queue {
 			line.length = max(0, line.length-1)
 		}
 	}
@@ -113,7 +113,7 @@ func (g *Gate) Serve(ctx context.Context) error {
 		line.running = true
 		s.mu.Unlock()
 		watchers.Go(func() {
-			w := watcher{f: g.f, s: s, name: name, line: line, queue: lineName(resource.BucketKey{Scope: s.key, Name: name})}
+			w := watcher{f: g.f, s: s, name: name, line: line, queue: line.queue}
 			w.guard(fail, func() error { return w.run(ctx, work) })
 		})
 	}
@@ -156,7 +156,8 @@ type watcher struct {
 	name string // of the bucket
 	line *lineState
 
-	queue string // the name of the line's
+	queue string          // the name of the line's
+	next  []queue.Message // what is about to be moved, for use again
 }
 
 // guard calls run and fails the Gate with its error. A panic or a Goexit in it
@@ -178,8 +179,8 @@ func (w *watcher) guard(fail func(error), run func() error) {
 	err = run()
 }
 
-// run lets the head of the line out when its bucket admits it, and ends when
-// the line has been empty for a while.
+// run lets the line out as its bucket admits it, and ends when the line has been
+// empty for a while.
 func (w *watcher) run(ctx, work context.Context) error {
 	session, err := w.f.queue.Open(work)
 	if err != nil {
@@ -191,11 +192,11 @@ func (w *watcher) run(ctx, work context.Context) error {
 		w.line.poked = false
 		w.s.mu.Unlock()
 		waiting, cancel := context.WithTimeoutCause(ctx, idleLine, errIdle)
-		head, err := session.Receive(waiting, w.queue, 1)
+		got, err := session.Receive(waiting, w.queue, w.s.room(w.name, batch))
 		cancel()
 		switch {
 		case err == nil:
-			if err := w.release(ctx, work, session, head); err != nil {
+			if err := w.release(ctx, work, session, got); err != nil {
 				return w.f.ending(ctx, err)
 			}
 		case ctx.Err() != nil:
@@ -222,48 +223,89 @@ func (w *watcher) empty() bool {
 	return true
 }
 
-// release waits until the bucket admits the head of the line, and moves it on.
-func (w *watcher) release(ctx, work context.Context, session queue.Session, head []queue.Delivery) error {
-	d := &head[0]
-	for {
-		// Since it joined, an answer may have named its bucket, which has a line of
-		// its own then.
-		here := w.s.name(d.Resource.Bucket) == w.name
-		p, ok := w.f.place(d, d.Resource, time.Now(), here)
-		if ok && !here && p.decision.Kind == resource.Line {
-			return w.move(work, session, head, p.Message)
+// release moves on what the bucket admits of the head of the line, and waits with
+// the first that it does not.
+func (w *watcher) release(ctx, work context.Context, session queue.Session, got []queue.Delivery) error {
+	for len(got) > 0 {
+		w.next = w.next[:0]
+		var p placement
+		ok, stays := true, false
+		for i := range got {
+			if p, ok, stays = w.decide(&got[i]); stays || !ok {
+				break
+			}
+			w.next = append(w.next, p.Message)
 		}
-		if ok && p.decision.Kind == resource.Line {
+		out := len(w.next)
+		if out > 0 {
+			if err := w.move(work, session, got[:out]); err != nil {
+				return err
+			}
+		}
+		switch got = got[out:]; {
+		case stays && len(got) > 1:
+			if err := w.putBack(work, session, got[1:]); err != nil {
+				return err
+			}
+			got = got[:1]
+			fallthrough
+		case stays:
 			if !w.await(ctx, p.decision.At) {
 				return context.Cause(ctx)
 			}
-			continue
-		}
-		// It counts as waiting until it has left: a Gate that is started again
-		// looks at lines where somebody waits.
-		if !ok {
-			if err := w.f.commit(work, session, head); err != nil {
+		case !ok:
+			if err := w.f.retire(work, session, got[:1], &got[0].Resource); err != nil {
 				return err
 			}
-			w.left()
-			return w.f.wishes.done(work, &d.Resource)
+			w.left(1)
+			got = got[1:]
 		}
-		return w.move(work, session, head, p.Message)
 	}
-}
-
-func (w *watcher) move(work context.Context, session queue.Session, head []queue.Delivery, m queue.Message) error {
-	if err := w.f.commit(work, session, head, m); err != nil {
-		w.f.undo([]queue.Message{m})
-		return err
-	}
-	w.left()
 	return nil
 }
 
-func (w *watcher) left() {
+// decide says where one that waits goes. stays says that its bucket does not
+// admit it now; without ok the user has removed it.
+func (w *watcher) decide(d *queue.Delivery) (p placement, ok, stays bool) {
+	// Since it joined, an answer may have named its bucket, or that of its kin,
+	// which has a line of its own then.
+	r := d.Resource
+	w.s.guess(&r)
+	here := w.s.name(r.Bucket) == w.name
+	p, ok = w.f.place(d, r, time.Now(), here)
+	return p, ok, ok && here && p.decision.Kind == resource.Line
+}
+
+// move moves deliveries on to next. They count as waiting until they have left: a
+// Gate that is started again looks at lines where somebody waits.
+func (w *watcher) move(work context.Context, session queue.Session, got []queue.Delivery) error {
+	defer clear(w.next)
+	if err := w.f.commit(work, session, got, w.next...); err != nil {
+		w.f.undo(w.next)
+		return err
+	}
+	w.left(len(got))
+	return nil
+}
+
+// putBack returns to the line what was taken in vain, in front of all others, so
+// that only the head of it is ever in the hands of the Gate for long.
+func (w *watcher) putBack(work context.Context, session queue.Session, got []queue.Delivery) error {
+	w.next = w.next[:0]
+	for i := range got {
+		front := got[i].Due.Add(-time.Duration(len(got) - i)) // of those that are as long due
+		w.next = append(w.next, got[i].To(w.queue, front))
+	}
+	defer clear(w.next)
 	w.s.mu.Lock()
-	w.line.length = max(0, w.line.length-1)
+	w.line.pending += len(got)
+	w.s.mu.Unlock()
+	return w.f.commit(work, session, got, w.next...)
+}
+
+func (w *watcher) left(n int) {
+	w.s.mu.Lock()
+	w.line.length = max(0, w.line.length-n)
 	w.s.mu.Unlock()
 }
 

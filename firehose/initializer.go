@@ -21,6 +21,15 @@ import (
 // registry, and takes out what the Config no longer lists. Then it is done.
 type Initializer struct{ f *flow }
 
+// admission is one run of the Initializer.
+type admission struct {
+	*Initializer
+	session queue.Session
+	listed  map[resource.ID]bool
+	moves   int64 // of the flow, since before it began, of which it knows
+	missing bool  // something that is listed is not in
+}
+
 // String names the service.
 func (n *Initializer) String() string { return "initializer" }
 
@@ -34,30 +43,33 @@ func (n *Initializer) Serve(ctx context.Context) error {
 		return n.f.ending(ctx, err)
 	}
 	defer session.Close()
-	listed := map[resource.ID]bool{}
-	add := func(specs iter.Seq2[resource.Spec, error]) error { return n.admit(ctx, session, specs, listed) }
-	if err := add(specsOf(n.f.cfg.Resources)); err != nil {
-		return n.f.ending(ctx, err)
-	}
-	if name := n.f.cfg.ResourceFile; name != "" {
-		if err := add(specsInFile(name)); err != nil {
-			return n.f.ending(ctx, err)
-		}
-	}
-	if err := n.registry(ctx, session, listed); err != nil {
-		return n.f.ending(ctx, err)
-	}
-	if err := n.sweep(ctx, session, listed); err != nil {
+	a := admission{Initializer: n, session: session, listed: map[resource.ID]bool{}, moves: n.f.moves.Load()}
+	if err := a.run(ctx); err != nil {
 		return n.f.ending(ctx, err)
 	}
 	scheduler.Ready(ctx)
 	return nil
 }
 
+func (n *admission) run(ctx context.Context) error {
+	if err := n.admit(ctx, specsOf(n.f.cfg.Resources)); err != nil {
+		return err
+	}
+	if name := n.f.cfg.ResourceFile; name != "" {
+		if err := n.admit(ctx, specsInFile(name)); err != nil {
+			return err
+		}
+	}
+	if err := n.registry(ctx); err != nil {
+		return err
+	}
+	return n.sweep(ctx)
+}
+
 // admit puts resources into the analyze queue, in batches, and lists them. One
 // that was listed before counts once. Those that are in already are what an
 // earlier run has left, and stay as they are.
-func (n *Initializer) admit(ctx context.Context, session queue.Session, specs iter.Seq2[resource.Spec, error], listed map[resource.ID]bool) error {
+func (n *admission) admit(ctx context.Context, specs iter.Seq2[resource.Spec, error]) error {
 	messages := make([]queue.Message, 0, 4*batch)
 	for spec, err := range specs {
 		if err != nil {
@@ -67,25 +79,26 @@ func (n *Initializer) admit(ctx context.Context, session queue.Session, specs it
 		if err != nil {
 			return err
 		}
-		if listed[r.ID] {
+		if n.listed[r.ID] {
 			continue
 		}
-		listed[r.ID] = true
+		n.listed[r.ID] = true
 		messages = append(messages, queue.Message{Queue: QueueAnalyze, Resource: r})
 		if len(messages) == cap(messages) {
-			if err := n.f.admitNew(ctx, session, messages); err != nil {
+			if err := n.admitNew(ctx, messages); err != nil {
 				return err
 			}
 			messages = messages[:0]
 		}
 	}
-	return n.f.admitNew(ctx, session, messages)
+	return n.admitNew(ctx, messages)
 }
 
 // admitNew admits those of the messages whose resources are not in yet.
-func (f *flow) admitNew(ctx context.Context, session queue.Session, messages []queue.Message) error {
+func (n *admission) admitNew(ctx context.Context, messages []queue.Message) error {
 	for len(messages) > 0 {
-		err := f.commit(ctx, session, nil, messages...)
+		n.moves += 2
+		err := n.f.commit(ctx, n.session, nil, messages...)
 		var exists *queue.ExistsError
 		if !errors.As(err, &exists) {
 			return err
@@ -96,7 +109,7 @@ func (f *flow) admitNew(ctx context.Context, session queue.Session, messages []q
 		}
 		for i := range messages {
 			if in[messages[i].Resource.ID] {
-				if err := f.respec(ctx, session, &messages[i].Resource); err != nil {
+				if err := n.f.respec(ctx, n.session, &messages[i].Resource); err != nil {
 					return err
 				}
 			}
@@ -147,23 +160,27 @@ func (f *flow) respec(ctx context.Context, session queue.Session, now *resource.
 
 // registry admits what came by Add in an earlier run, and removes what was
 // wished away.
-func (n *Initializer) registry(ctx context.Context, session queue.Session, listed map[resource.ID]bool) error {
+func (n *admission) registry(ctx context.Context) error {
 	for rec, err := range n.f.wishes.records(ctx) {
 		if err != nil {
 			return err
 		}
 		switch {
+		case rec.Admitting && rec.owner == n.f.wishes.owner: // an Add of this run is at it
 		case rec.Removed:
-			if err := n.f.takeOut(ctx, session, rec.id); err != nil {
+			if !n.f.wishes.of(rec.id).removed { // added again since it was read
+				continue
+			}
+			if err := n.f.takeOut(ctx, n.session, rec.id); err != nil {
 				return err
 			}
 		case rec.Spec != nil:
 			if _, err := n.f.newResource(*rec.Spec); err != nil { // its profile may be gone: no reason to stop the others
 				n.f.log.Warn("added resource not admitted", "id", rec.id, "uri", rec.Spec.URI, "err", err)
-				listed[rec.id] = true
+				n.listed[rec.id], n.missing = true, true
 				continue
 			}
-			if err := n.admit(ctx, session, specsOf([]resource.Spec{*rec.Spec}), listed); err != nil {
+			if err := n.admit(ctx, specsOf([]resource.Spec{*rec.Spec})); err != nil {
 				return err
 			}
 			if rec.Admitting {
@@ -177,8 +194,10 @@ func (n *Initializer) registry(ctx context.Context, session queue.Session, liste
 }
 
 // sweep takes out what an earlier run left in the queue and nobody lists any
-// more. Without a store there was no earlier run.
-func (n *Initializer) sweep(ctx context.Context, session queue.Session, listed map[resource.ID]bool) error {
+// more. Without a store there was no earlier run. Where the queue holds as many as
+// are listed, and all of those are in, there is nothing to look for: that is the
+// usual start, and spares it a look at each of millions.
+func (n *admission) sweep(ctx context.Context) error {
 	lister, ok := queue.As[queue.Lister](n.f.queue)
 	depther, ok2 := queue.As[queue.Depther](n.f.queue)
 	if n.f.cfg.DB == nil || !ok || !ok2 {
@@ -188,29 +207,36 @@ func (n *Initializer) sweep(ctx context.Context, session queue.Session, listed m
 	if err != nil {
 		return fmt.Errorf("firehose: list queues: %w", err)
 	}
+	in := 0
+	for _, depth := range depths {
+		in += depth.Waiting + depth.Ready + depth.Held
+	}
+	if in == len(n.listed) && !n.missing && n.f.moves.Load() == n.moves { // and nobody has come or gone meanwhile
+		return nil
+	}
 	for _, depth := range depths {
 		var after resource.ID
-		for {
-			page, err := lister.List(ctx, depth.Name, after, 1000)
+		for limit := pageOf(depth); ; {
+			page, err := lister.List(ctx, depth.Name, after, limit)
 			if err != nil {
 				return fmt.Errorf("firehose: list %s: %w", depth.Name, err)
 			}
 			for _, m := range page {
 				after = m.Resource.ID
-				if listed[after] {
+				if n.listed[after] {
 					continue
 				}
-				if added, err := n.f.wishes.added(ctx, after); err != nil {
+				if wanted, err := n.f.wishes.remove(ctx, after); err != nil {
 					return err
-				} else if added {
-					continue // since the registry was read
+				} else if wanted {
+					continue // it was added since the registry was read
 				}
-				if err := n.f.takeOut(ctx, session, after); err != nil {
+				if err := n.f.takeOut(ctx, n.session, after); err != nil {
 					return err
 				}
 				n.f.log.Info("no longer listed", "id", after, "uri", m.Resource.URI)
 			}
-			if len(page) < 1000 {
+			if len(page) < limit {
 				break
 			}
 		}
@@ -218,15 +244,13 @@ func (n *Initializer) sweep(ctx context.Context, session queue.Session, listed m
 	return nil
 }
 
-// takeOut retires a resource, or sees to it that whoever holds it does. What
-// waits to be published is published first. The wish is written before anything
-// is looked at, so that a holder can't miss it, and is not left behind by one
-// that has just retired the resource.
+// takeOut retires a resource that is wished away, or sees to it that whoever holds
+// it does. What waits to be published is published first. The wish was written
+// before, so that a holder can't miss it, and is not left behind by one that has
+// just retired the resource.
 func (f *flow) takeOut(ctx context.Context, session queue.Session, id resource.ID) error {
-	if !f.wishes.of(id).removed {
-		if err := f.wishes.change(ctx, id, func(r *wishRecord) { r.Removed = true }); err != nil {
-			return err
-		}
+	if f.walks.waits(id) { // what it has brought is published, too
+		return f.decideAgain(ctx, id)
 	}
 	d, ok, err := f.takeIf(ctx, session, id, func(name string) bool { return name != QueuePublish })
 	if err != nil {
@@ -234,14 +258,15 @@ func (f *flow) takeOut(ctx context.Context, session queue.Session, id resource.I
 	}
 	if ok {
 		f.taken(&d)
-		if err := f.commit(ctx, session, []queue.Delivery{d}); err != nil {
-			return err
-		}
-		return f.wishes.forget(ctx, &d.Resource)
+		return f.retire(ctx, session, []queue.Delivery{d}, &d.Resource)
 	}
 	if finder, canFind := queue.As[queue.Finder](f.queue); canFind {
 		if _, _, err := finder.Find(ctx, id); errors.Is(err, queue.ErrNotFound) {
-			return f.wishes.change(ctx, id, func(r *wishRecord) { *r = wishRecord{Rest: r.Rest} })
+			return f.wishes.change(ctx, id, func(r *wishRecord) {
+				if r.Removed {
+					*r = wishRecord{Rest: r.Rest}
+				}
+			})
 		}
 	}
 	return nil
@@ -249,6 +274,7 @@ func (f *flow) takeOut(ctx context.Context, session queue.Session, id resource.I
 
 // taken gives back what a delivery that was taken out of turn had been given.
 func (f *flow) taken(d *queue.Delivery) {
+	f.abandon(d.Resource.ID)
 	s := f.buckets.scope(d.Resource.Scope(), nil)
 	s.giveBack(d.Resource.ID)
 	if isLine(d.Queue) {

@@ -38,7 +38,12 @@ func quota(r reply, name string, limit, remaining int, reset time.Duration) repl
 
 // After a primary limit no request of that bucket leaves before the reset and a
 // second, from any of 64 workers with 50 resources (rules G-12, G-16, D-14).
-func TestPrimaryLimitHoldsForAllWorkers(t *testing.T) {
+//
+// Peer gofri-1: a limit is noted only once a request was rejected: a 200 that
+// says that nothing remains is ignored.
+// Peer octokit-2: the quota that answers tell is not looked at before a request
+// fails.
+func TestG16_AllWorkersWaitForTheReset(t *testing.T) {
 	for _, slow := range []time.Duration{0, 300 * time.Millisecond} {
 		bubble(t, func(t *testing.T) {
 			var mu sync.Mutex
@@ -85,7 +90,12 @@ func TestPrimaryLimitHoldsForAllWorkers(t *testing.T) {
 }
 
 // The origin says 403 with nothing left out of the blue: the same holds.
-func TestPrimaryRejection(t *testing.T) {
+//
+// Peer go-github-12: to wait is declined by design: the caller gets an error,
+// and has to come back at the right time.
+// Peer octokit-3: a rejected request is tried again only if a callback of the
+// program says so.
+func TestG12_ARejectionStopsItsBucket(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		net := newScript(func(c call) reply {
 			if at() < 10*time.Second {
@@ -128,7 +138,12 @@ func lenBefore(net *script, d time.Duration) (n int) {
 
 // A secondary limit parks the whole credential, whatever the bucket; another
 // credential goes on (rules G-13, G-14).
-func TestSecondaryLimitParksTheCredential(t *testing.T) {
+//
+// Peer gofri-6: a secondary limit without any header is handed through to the
+// caller, and nothing is parked.
+// Peer gofri-10: a secondary limit that shows nothing remaining is taken for
+// the primary one, and blocks the bucket for up to an hour.
+func TestG14_ASecondaryLimitParksTheCredential(t *testing.T) {
 	for name, c := range map[string]struct {
 		reply       reply
 		least, most time.Duration
@@ -136,6 +151,8 @@ func TestSecondaryLimitParksTheCredential(t *testing.T) {
 		"Retry-After": {status(403, "Retry-After", "120"), 120 * time.Second, 132 * time.Second},
 		"message":     {reply{status: 403, body: `{"message":"You have exceeded a secondary rate limit."}`}, 60 * time.Second, 66 * time.Second},
 		"429":         {reply{status: 429, body: "slow down"}, 60 * time.Second, 66 * time.Second},
+		"packed": {reply{status: 403, header: map[string]string{"Content-Encoding": "gzip"}, body: gzipped(`{"message":"You have exceeded a secondary rate limit."}`)},
+			60 * time.Second, 66 * time.Second},
 		"link": {reply{status: 403, body: `{"documentation_url":"https://docs.github.com/rest/overview/rate-limits#secondary-rate-limits"}`},
 			60 * time.Second, 66 * time.Second},
 		"user id":       {quota(reply{status: 403, body: "API rate limit exceeded for user ID 1"}, "core", 5000, 17, time.Hour), 60 * time.Second, 66 * time.Second},
@@ -193,7 +210,7 @@ func bearer(t *testing.T, secret string) resource.Token {
 
 // While the body of a rejection is on its way nobody knows which limit it is:
 // nothing is sent meanwhile.
-func TestNothingLeavesWhileARejectionIsRead(t *testing.T) {
+func TestG16_NothingLeavesWhileARejectionIsRead(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		net := newScript(func(c call) reply {
 			if at() >= 10*time.Second && at() < 20*time.Second {
@@ -220,7 +237,10 @@ func TestNothingLeavesWhileARejectionIsRead(t *testing.T) {
 }
 
 // The strikes of a secondary limit without an instant grow the wait.
-func TestSecondaryLimitGrows(t *testing.T) {
+//
+// Peer octokit-4: the wait after a limit without headers is always a minute,
+// and never grows.
+func TestG13_WaitsWithoutAnInstantGrow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		net := newScript(func(c call) reply { return reply{status: 429} })
 		start(t, net, firehose.Config{Resources: resource.List(uriA), Profiles: map[string]resource.Profile{"": {Dialect: "github"}}})
@@ -235,7 +255,11 @@ func TestSecondaryLimitGrows(t *testing.T) {
 
 // A rate of the user's own paces an origin that tells none, also over redirects
 // of which each is a request.
-func TestDeclaredLimitPaces(t *testing.T) {
+//
+// Peer benthos-2: a fixed window lets twice the rate through where two windows
+// meet.
+// Peer changedetection-2: there is no delay for a domain.
+func TestG10_ADeclaredRatePaces(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		net := newScript(func(c call) reply {
 			if c.URL == uriB {
@@ -272,7 +296,10 @@ func TestDeclaredLimitPaces(t *testing.T) {
 
 // Concurrency: GitHub one at a time, others four, as the user says where the
 // user does; of several profiles of a scope the strictest counts.
-func TestConcurrency(t *testing.T) {
+//
+// Peer octokit-1: requests are put into fixed groups, and ten go at once to a
+// host that asks for one at a time.
+func TestG11_ConcurrencyByDialectAndByTheUser(t *testing.T) {
 	for name, c := range map[string]struct {
 		origin   string
 		profiles map[string]resource.Profile
@@ -310,7 +337,10 @@ func TestConcurrency(t *testing.T) {
 }
 
 // What is reserved is left for other programs (Profile.Reserve).
-func TestReserve(t *testing.T) {
+//
+// Peer airbyte-5: its users find that it uses up the whole quota, of which
+// their other programs live.
+func TestG9_Reserve(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		left := 100
 		net := newScript(func(c call) reply {
@@ -327,7 +357,7 @@ func TestReserve(t *testing.T) {
 
 // Two buckets of one scope are told apart: one that is exhausted holds up no
 // other.
-func TestBucketsOfOneScope(t *testing.T) {
+func TestD14_AnExhaustedBucketHoldsUpNoOther(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		net := newScript(func(c call) reply {
 			if strings.HasSuffix(c.URL, "search") {
@@ -347,7 +377,7 @@ func TestBucketsOfOneScope(t *testing.T) {
 		search := names["https://api.github.com#search"]
 		require.EqualValues(t, 0, search.Remaining)
 		require.EqualValues(t, 10, search.Limit)
-		require.Equal(t, epoch.Add(time.Hour), search.Reset)
+		require.WithinDuration(t, epoch.Add(time.Hour), search.Reset, time.Second)
 		require.Equal(t, 1, search.Line)
 		require.True(t, search.Known)
 		require.EqualValues(t, 4401, names["https://api.github.com#core"].Remaining)

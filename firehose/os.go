@@ -39,15 +39,25 @@ func New(config Config) (*OS, error) {
 	f := &flow{
 		cfg: cfg, owner: owner, queue: cfg.Queue,
 		buckets: newBuckets(cfg.DB, storeOwner(owner)), wishes: newWishes(cfg.DB, storeOwner(owner)),
-		stats: &stats{}, credits: newCredits(cfg.PublishCount, cfg.PublishBytes), jitter: newJitter(cfg.Seed), log: cfg.Logger,
+		follower: followerOf(cfg.Sink), stats: &stats{}, feed: &feed{}, credits: newCredits(cfg.PublishCount, cfg.PublishBytes), jitter: newJitter(cfg.Seed), log: cfg.Logger,
+	}
+	f.profiles = make(map[string]*resource.Profile, len(cfg.Profiles))
+	for name, p := range cfg.Profiles {
+		f.profiles[name] = &p
 	}
 	f.http = &reserving{
 		base: cfg.Transport, buckets: f.buckets, tokens: cfg.Tokens,
-		parser: resource.Parser{FreshnessCap: cfg.FreshnessCap, ParkCap: cfg.ParkCap},
+		parser: resource.Parser{Dialects: cfg.dialects(), FreshnessCap: cfg.FreshnessCap, ParkCap: cfg.ParkCap},
 		log:    func(ctx context.Context, msg string, args ...any) { f.log.WarnContext(ctx, msg, args...) },
 	}
+	f.refusals = make(chan struct{}, 1)
+	f.http.tell, f.http.refusals = f.tellScope, f.refusals
+	f.buckets.hostCap, f.buckets.domains, f.buckets.dialects = cfg.HostConcurrency, cfg.Domains, f.http.parser.Dialects
 	if f.sorter, err = queue.NewTimingSorter(cfg.Tiers...); err != nil {
 		return nil, fmt.Errorf("firehose: config: %w", &FieldError{Field: "Tiers", Value: fmt.Sprintf("%d tiers", len(cfg.Tiers)), Want: err.Error()})
+	}
+	for _, b := range sinksAs[binder](cfg.Sink) {
+		b.bind(cfg.DB, f.notify)
 	}
 	os := &OS{f: f, ownQ: cfg.Queue == nil}
 	switch {
@@ -117,8 +127,9 @@ func (o *OS) services() []scheduler.Spec {
 	specs := []scheduler.Spec{
 		recall,
 		pool("publisher", f.cfg.Publishers, func() scheduler.Service { return &Publisher{f} }, "recall"),
-		pool("requestor", f.cfg.Workers, func() scheduler.Service { return &Requestor{f} }, "publisher"),
+		pool("requestor", f.cfg.Workers, func() scheduler.Service { return &Requestor{f: f} }, "publisher"),
 		one("gate", &Gate{f}, "requestor"),
+		one("keeper", &keeper{f}, "recall"),
 		one("analyzer", &Analyzer{stage{f, QueueAnalyze}}, "gate"),
 	}
 	for _, tier := range f.sorter.Tiers() {
@@ -162,6 +173,8 @@ func (o *OS) Ready(ctx context.Context) error { return o.sched.AwaitStarted(ctx)
 // Add admits resources while the OS runs, or before. With a durable DB they are
 // kept, and admitted again by the next start. Each Spec is checked first; then
 // those that are in already are reported as queue.ErrExists, the others are in.
+// One that is still being removed, as after [OS.Remove] or by a start that no longer
+// lists it, stays in, as the Spec says now, and may be asked no earlier than before.
 func (o *OS) Add(ctx context.Context, specs ...resource.Spec) error {
 	resources := make([]resource.Resource, len(specs))
 	for i, spec := range specs {
@@ -186,18 +199,51 @@ func (o *OS) Add(ctx context.Context, specs ...resource.Spec) error {
 }
 
 // add writes that the resource is to be admitted, admits it, and writes that it
-// is. A crash in between is mended by the next start.
+// is. A crash in between is mended by the next start. One that is being removed
+// stays instead, or is admitted again by whoever has taken it out meanwhile.
 func (f *flow) add(ctx context.Context, session queue.Session, r resource.Resource) error {
-	err := f.wishes.change(ctx, r.ID, func(w *wishRecord) { // a pause stays, a removal that is under way does not
-		w.Spec, w.Every, w.Admitting, w.Removed = new(r.Spec), r.Interval, true, false
-		r.Rest(resource.Rebase(w.Rest, time.Now())) // it was here before
-	})
+	withdrawn, err := f.wishes.add(ctx, &r)
 	if err != nil {
 		return err
 	}
 	err = f.commit(ctx, session, nil, queue.Message{Queue: QueueAnalyze, Resource: r})
-	if f.wishes.store != nil && (err == nil || errors.Is(err, queue.ErrExists)) {
-		err = errors.Join(err, f.wishes.change(ctx, r.ID, func(w *wishRecord) { w.Admitting = false }))
+	switch {
+	case withdrawn && errors.Is(err, queue.ErrExists):
+		return f.respec(ctx, session, &r)
+	case err == nil || errors.Is(err, queue.ErrExists):
+		err = errors.Join(err, f.wishes.admitted(ctx, r.ID))
+	}
+	return err
+}
+
+// retire takes out a resource that is wished away: the one of got, as gone has it
+// now. If it was added again before, it stays; if it is while this goes on, it is
+// admitted again. Either way it keeps its rest.
+func (f *flow) retire(ctx context.Context, session queue.Session, got []queue.Delivery, gone *resource.Resource) error {
+	turn, err := f.wishes.leave(ctx, gone)
+	if err != nil {
+		return err
+	}
+	if turn == 0 {
+		m := got[0].To(QueueAnalyze, gone.NotBefore)
+		m.Resource, m.Attempts = *gone, 0
+		return f.commit(ctx, session, got, m)
+	}
+	if err := f.commit(ctx, session, got); err != nil {
+		return err
+	}
+	again, err := f.wishes.done(ctx, gone, turn)
+	if err != nil || again == nil {
+		return err
+	}
+	r, err := f.newResource(*again)
+	if err != nil {
+		return err
+	}
+	r.Rest(restOf(gone).Rest)
+	err = f.commit(ctx, session, nil, queue.Message{Queue: QueueAnalyze, Resource: r})
+	if errors.Is(err, queue.ErrExists) { // Add has come to it first
+		return nil
 	}
 	return err
 }
@@ -318,50 +364,6 @@ func (f *flow) withSession(ctx context.Context, do func(queue.Session) error) er
 	}
 	defer s.Close()
 	return do(s)
-}
-
-// Explanation answers why a resource waits, until when, and where it is.
-type Explanation struct {
-	resource.Explanation
-	Queue string // that holds it
-	Held  bool   // a service has it in hands
-}
-
-// String is one line of text.
-func (e Explanation) String() string {
-	s := e.Explanation.String() + "; in queue " + e.Queue
-	if e.Held {
-		s += ", in the hands of a service"
-	}
-	return s
-}
-
-// Explain says why a resource waits, until when, by which rule, for which
-// bucket, and where it is. ErrUnknown where no queue holds it.
-func (o *OS) Explain(ctx context.Context, id resource.ID) (Explanation, error) {
-	finder, ok := queue.As[queue.Finder](o.f.queue)
-	if !ok {
-		return Explanation{}, fmt.Errorf("firehose: explain: the queue can't find resources")
-	}
-	m, held, err := finder.Find(ctx, id)
-	if errors.Is(err, queue.ErrNotFound) {
-		return Explanation{}, ErrUnknown
-	}
-	if err != nil {
-		return Explanation{}, fmt.Errorf("firehose: explain %v: %w", id, err)
-	}
-	now := time.Now()
-	r := m.Resource
-	if o.f.wishes.of(id).paused && r.Owner.IsZero() && !slices.Contains(ErrorQueues(), m.Queue) {
-		r.State = resource.Paused // after a restart it is decided about again when it is due
-	}
-	snap := o.f.buckets.scope(r.Scope(), nil).snapshot(r.Bucket, now)
-	e := Explanation{Explanation: resource.Explain(&r, &snap, now), Queue: m.Queue, Held: held}
-	if slices.Contains(ErrorQueues(), m.Queue) {
-		e.Kind, e.State, e.Why, e.Rule, e.Until, e.Wait = resource.Fault, r.State, r.Why, r.Why.Key(), time.Time{}, 0
-		e.Cause = m.Cause
-	}
-	return e, nil
 }
 
 // Stats returns figures since the OS was made. It reads counters, not resources.

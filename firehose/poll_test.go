@@ -18,7 +18,13 @@ import (
 
 // The first request leaves at once and without conditions; then each carries
 // what the last answer gave, byte for byte (rules G-4, H-5, H-6, H-7).
-func TestFirstPollThenConditional(t *testing.T) {
+//
+// Peer colly-2: there is a cache by address, without validators.
+// Peer nutch-3: neither tags nor Retry-After are read.
+// Peer changedetection-1: no request is conditional.
+// Peer ghtorrent-1: the quotes, the W/ and more are taken out of a tag before
+// it is sent back.
+func TestH6_BothValidatorsAreSent(t *testing.T) {
 	const date = "Sat, 1 Jan 2000 0:0:0 GMT" // odd, and to be returned as it is
 	for _, etag := range []string{`W/"abc"`, `"abc"`, `""`, `abc`, `"a b,c"`, `w/"x"`, `W/abc`, `"\"`} {
 		t.Run(etag, func(t *testing.T) {
@@ -77,7 +83,13 @@ func TestResponseOfThePoll(t *testing.T) {
 // The origin's X-Poll-Interval rises and falls, on 200 and on 304, stays known
 // when it is missing, and the longer of it and the user's wish counts (rules
 // G-1, G-2, G-3).
-func TestIntervals(t *testing.T) {
+//
+// Peer all-1: nobody reads X-Poll-Interval, the one header by which the host of
+// the firehose says how often it may be asked.
+// Peer scrapy-4: no request can have a delay of its own.
+// Peer gharchive-1: it asks every 750 ms, without a tag and whatever interval
+// it is told.
+func TestG2_PollIntervalsRiseFallAndAreKept(t *testing.T) {
 	intervals := []string{"10", "30", "5", "", "0", "7"}
 	for _, c := range []struct {
 		wish time.Duration
@@ -107,7 +119,11 @@ func TestIntervals(t *testing.T) {
 }
 
 // A 200 that changed nothing is not published again (rule H-11), nor is a 304.
-func TestUnchangedIsNotPublished(t *testing.T) {
+//
+// Peer httpcache-1: a 304 becomes the stored 200: nobody can tell that nothing
+// has changed, and it is published again.
+// Peer bartventer-1: one header of the cache's own is the only trace of a 304.
+func TestH11_UnchangedIsNotPublished(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		steps := []reply{
 			ok("one", `"1"`), status(304, "Etag", `"1"`), ok("another", `"1"`), ok("two", ""), ok("two", ""),
@@ -138,7 +154,7 @@ func gzipped(s string) string {
 // A body that is not what it should be: nothing is stored, nothing published,
 // the next request carries the old validators, and others go on (rules S-type,
 // D-17).
-func TestBadBodies(t *testing.T) {
+func TestD17_BadBodies(t *testing.T) {
 	whole := gzipped(strings.Repeat("a body that is long enough ", 50))
 	bad := map[string]struct {
 		reply reply
@@ -211,7 +227,7 @@ func TestBadBodies(t *testing.T) {
 }
 
 // A gzip body of a transport that leaves it to us is published unpacked.
-func TestGzipBody(t *testing.T) {
+func TestD17_GzipIsUnpacked(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		net := newScript(func(c call) reply {
 			return reply{body: gzipped("unpacked"), header: map[string]string{"Content-Encoding": "gzip"}}
@@ -222,8 +238,23 @@ func TestGzipBody(t *testing.T) {
 	})
 }
 
+// An answer whose length is 0 is judged as any other: an empty body that stays
+// empty is no news, and of the wrong type it is no answer.
+func TestD17_AnEmptyBodyIsABody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		net := newScript(func(c call) reply {
+			return reply{none: true, header: map[string]string{"Content-Type": "text/plain"}}
+		})
+		r := start(t, net, firehose.Config{Resources: []resource.Spec{{URI: uriA}, {URI: uriC, MediaType: "application/json"}}})
+		pass(10 * time.Minute)
+		require.GreaterOrEqual(t, len(net.all(uriA)), 10)
+		require.Equal(t, []string{""}, r.sink.bodies(), "published once")
+		require.Equal(t, resource.ReasonMediaType, r.explain(uriC).Why)
+	})
+}
+
 // What a profile adds to a request, and what it can't take away.
-func TestRequestHeaders(t *testing.T) {
+func TestG19_WhatARequestCarries(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		net := newScript(func(c call) reply { return ok("x", `"1"`) })
 		profile := resource.Profile{Header: map[string][]string{"X-Two": {"1", "2"}, "User-Agent": {"me"}}}

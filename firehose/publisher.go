@@ -82,6 +82,11 @@ func (p *Publisher) publish(work context.Context, session queue.Session, got []q
 	if work.Err() != nil {
 		return context.Cause(work)
 	}
+	if errors.Is(err, ErrLater) {
+		m := d.To(QueuePublish, time.Now().Add(sinkBackoff(0)))
+		m.Response = response
+		return f.commit(work, session, got, m)
+	}
 	f.stats.sinkErrors.Add(1)
 	attempts := d.Attempts + 1
 	f.log.Warn("sink", "id", r.ID, "uri", r.URI, "attempt", attempts, "of", f.cfg.SinkTries, "err", err)
@@ -143,10 +148,7 @@ func (p *Publisher) drop(work context.Context, session queue.Session, got []queu
 	f.credits.done(d.Response)
 	f.notify(EventDropped, &r, cause.Error())
 	if f.wishes.of(r.ID).removed {
-		if err := f.commit(work, session, got); err != nil {
-			return err
-		}
-		return f.wishes.done(work, &r)
+		return f.retire(work, session, got, &r)
 	}
 	return f.commit(work, session, got, f.bury(d, r, QueuePublishError, "sink: "+cause.Error()))
 }
@@ -154,10 +156,7 @@ func (p *Publisher) drop(work context.Context, session queue.Session, got []queu
 func (p *Publisher) move(work context.Context, session queue.Session, got []queue.Delivery, r resource.Resource) error {
 	next, ok := p.f.next(&got[0], r)
 	if !ok {
-		if err := p.f.commit(work, session, got); err != nil {
-			return err
-		}
-		return p.f.wishes.done(work, &r)
+		return p.f.retire(work, session, got, &r)
 	}
 	if err := p.f.commit(work, session, got, next); err != nil {
 		p.f.undo([]queue.Message{next})

@@ -34,7 +34,7 @@ func versions(version *string) *script {
 
 // A sink that fails is offered the same response again, later and later, and its
 // validators are not stored before it has taken it.
-func TestSinkIsRetried(t *testing.T) {
+func TestD11_SinkIsRetried(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		version := "one"
 		net := versions(&version)
@@ -78,7 +78,7 @@ func TestSinkIsRetried(t *testing.T) {
 
 // After SinkTries it is given up: an event, publish-error, the validators of
 // before; a replay fetches and publishes the same content again.
-func TestSinkGivesUp(t *testing.T) {
+func TestD11_WhatTheSinkRefusesIsNotStored(t *testing.T) {
 	for _, cause := range []error{errSink, errors.New(strings.Repeat("long and é ", 500)), fmt.Errorf("odd \xff\x00 text")} {
 		bubble(t, func(t *testing.T) {
 			version := "one"

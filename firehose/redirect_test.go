@@ -25,7 +25,10 @@ func redirects(code int, where map[string]string) *script {
 
 // Permanent redirects are stored when three polls in a row have confirmed them,
 // the others never (rules G-18, H-12, S-301, S-302).
-func TestRedirectsInTheSameScope(t *testing.T) {
+//
+// Peer miniflux-11: a 301 is not stored when a feed is refreshed, and a 302 is
+// when it is added.
+func TestH12_RedirectsInTheSameScope(t *testing.T) {
 	for code, stored := range map[int]bool{301: true, 308: true, 302: false, 303: false, 307: false} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -55,7 +58,7 @@ func TestRedirectsInTheSameScope(t *testing.T) {
 }
 
 // Of a chain the permanent ones at its beginning count.
-func TestRedirectChain(t *testing.T) {
+func TestH12_TheBeginningOfAChain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		net := newScript(func(c call) reply {
 			switch c.URL {
@@ -117,7 +120,7 @@ func TestRedirectLoops(t *testing.T) {
 
 // A hop to another origin carries no credential of the first, and counts in the
 // bucket of the other scope (rule G-18).
-func TestRedirectAcrossOrigins(t *testing.T) {
+func TestG18_NoCredentialCrossesAnOrigin(t *testing.T) {
 	for name, profile := range map[string]resource.Profile{"by origin": {}, "by profile": {Credential: "key"}} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -152,7 +155,7 @@ func TestRedirectAcrossOrigins(t *testing.T) {
 
 // A hop waits for the bucket that it belongs to: it is not sent while the other
 // origin is parked.
-func TestRedirectIntoAParkedScope(t *testing.T) {
+func TestG18_AHopWaitsForItsOwnBucket(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		net := newScript(func(c call) reply {
 			switch {
@@ -176,7 +179,7 @@ func TestRedirectIntoAParkedScope(t *testing.T) {
 
 // A permanent redirect to another origin is stored where no credential of the
 // user's choosing would follow it, and else followed each time.
-func TestPermanentRedirectAcrossOrigins(t *testing.T) {
+func TestG18_PermanentRedirectsAcrossOrigins(t *testing.T) {
 	for name, c := range map[string]struct {
 		profile resource.Profile
 		from    string
@@ -225,7 +228,9 @@ func (n naive) Token(context.Context, string, string) (resource.Token, error) { 
 
 // Retry-After on a redirect is the least wait before the redirected request
 // (rule H-1), which keeps the credential of its own origin.
-func TestRedirectWithRetryAfter(t *testing.T) {
+//
+// Peer retryablehttp-1: Retry-After counts with 429 and 503 only.
+func TestH1_RetryAfterOfARedirect(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		net := newScript(func(c call) reply {
 			if c.URL == uriA {

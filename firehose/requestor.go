@@ -1,18 +1,13 @@
 package firehose
 
 import (
-	"compress/gzip"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"mime"
+	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/cannedos/cannedos/queue"
@@ -22,7 +17,15 @@ import (
 
 // Requestor sends the requests, one at a time. Config.Workers of them make a
 // pool.
-type Requestor struct{ f *flow }
+type Requestor struct {
+	f *flow
+
+	// For use again by the one goroutine of a run.
+	x     exchange
+	next  [1]queue.Message
+	kind  dressKind // of the latest request
+	dress *dress
+}
 
 // String names the service.
 func (q *Requestor) String() string { return "requestor" }
@@ -41,16 +44,22 @@ func (q *Requestor) Serve(ctx context.Context) error {
 	q.f.quiet.Store(false)
 	scheduler.Ready(ctx)
 	for ctx.Err() == nil {
-		if err := q.next(ctx, work, session); err != nil && ctx.Err() == nil {
+		if err := q.one(ctx, work, session); err != nil && ctx.Err() == nil {
 			return q.f.fail(err)
 		}
 	}
 	q.f.quiet.Store(true)
-	return q.unclaim(work, session)
+	if err := q.unclaim(work, session); err != nil {
+		return err
+	}
+	if err := q.hurry(work, session); err != nil && work.Err() == nil {
+		q.f.log.Warn("readings that wait are not published before the stop", "err", err)
+	}
+	return nil
 }
 
-// next waits for a credit and then for a resource, and serves it.
-func (q *Requestor) next(ctx, work context.Context, session queue.Session) error {
+// one waits for a credit and then for a resource, and serves it.
+func (q *Requestor) one(ctx, work context.Context, session queue.Session) error {
 	credit, err := q.f.credits.take(ctx)
 	if err != nil { // asked to stop
 		return nil
@@ -70,53 +79,46 @@ func (q *Requestor) next(ctx, work context.Context, session queue.Session) error
 func (q *Requestor) serve(work context.Context, session queue.Session, got []queue.Delivery, credit *credit) error {
 	d := &got[0]
 	r := d.Resource
+	w, lost := q.f.resume(&r)
+	if w != nil {
+		credit.keep(w.first)
+		return q.walk(work, session, got, w)
+	}
 	scope := q.f.buckets.scope(r.Scope(), nil)
 	now := time.Now()
-	w := q.f.wishes.of(r.ID)
+	wish := q.f.wishes.of(r.ID)
 	late := r.ClaimUntil.Sub(now) < q.f.cfg.RequestTimeout/2
+	if lost { // page one was sent under its claim
+		r.Forfeit(now)
+	}
 	switch forfeited := q.f.forfeit(d, &r, now); {
-	case forfeited, w.paused, w.removed, late:
+	case forfeited, lost, wish.paused, wish.removed, late:
 		r.Unclaim()
 		scope.giveBack(r.ID)
 		return q.move(work, session, got, r)
 	}
-	response, err := q.poll(work, d, &r)
+	w, err := q.poll(work, d, &r, scope, now)
 	if err != nil { // not sent
 		r.Unclaim()
 	}
-	if response == nil {
+	if w == nil {
 		scope.giveBack(r.ID)
 		return q.move(work, session, got, r)
 	}
-	credit.keep(response)
-	published := false
-	defer func() {
-		if !published {
-			q.f.credits.done(response)
-		}
-	}()
-	scope.giveBack(r.ID)
-	// The claim stays until the sink has taken the response: what is written
-	// until then says that the answer is not safe.
-	r.Owner, r.Claimed, r.ClaimUntil = d.Resource.Owner, d.Resource.Claimed, d.Resource.ClaimUntil
-	m := d.To(QueuePublish, time.Time{})
-	m.Resource, m.Response, m.Attempts = r, response, 0
-	err = q.f.commit(work, session, got, m)
-	published = err == nil
-	return err
+	credit.keep(w.first)
+	return q.walk(work, session, got, w)
 }
 
 // move places what a poll, or the lack of one, has made of a resource.
 func (q *Requestor) move(work context.Context, session queue.Session, got []queue.Delivery, r resource.Resource) error {
 	next, ok := q.f.next(&got[0], r)
 	if !ok {
-		if err := q.f.commit(work, session, got); err != nil {
-			return err
-		}
-		return q.f.wishes.done(work, &r)
+		return q.f.retire(work, session, got, &r)
 	}
-	if err := q.f.commit(work, session, got, next); err != nil {
-		q.f.undo([]queue.Message{next})
+	q.next[0] = next
+	defer clear(q.next[:])
+	if err := q.f.commit(work, session, got, q.next[:]...); err != nil {
+		q.f.undo(q.next[:])
 		return err
 	}
 	return nil
@@ -125,7 +127,7 @@ func (q *Requestor) move(work context.Context, session queue.Session, got []queu
 // next is where a resource goes with its result: on, or to an error queue when
 // it has ended.
 func (f *flow) next(d *queue.Delivery, r resource.Resource) (queue.Message, bool) {
-	if f.wishes.of(r.ID).removed {
+	if f.wishes.of(r.ID).removed && f.walks.of(&r) == nil { // what a walk has brought is published before
 		return queue.Message{}, false
 	}
 	if r.State == resource.Error || r.State == resource.Gone {
@@ -161,8 +163,21 @@ func (q *Requestor) unclaim(work context.Context, session queue.Session) error {
 // decide again.
 func (q *Requestor) withdraw(work context.Context, session queue.Session, got []queue.Delivery) error {
 	next := make([]queue.Message, 0, len(got))
+	var done []queue.Delivery
 	for i := range got {
 		r := got[i].Resource
+		w, lost := q.f.resume(&r)
+		if w != nil {
+			w.cut = stopping
+			if err := q.publish(work, session, got[i:i+1], w); err != nil {
+				return err
+			}
+			continue
+		}
+		if lost { // page one was sent under its claim
+			r.Forfeit(time.Now())
+		}
+		done = append(done, got[i])
 		q.f.buckets.scope(r.Scope(), nil).giveBack(r.ID)
 		q.f.forfeit(&got[i], &r, time.Now())
 		r.Unclaim()
@@ -170,7 +185,10 @@ func (q *Requestor) withdraw(work context.Context, session queue.Session, got []
 		m.Resource = r
 		next = append(next, m)
 	}
-	return q.f.commit(work, session, got, next...)
+	if len(done) == 0 {
+		return nil
+	}
+	return q.f.commit(work, session, done, next...)
 }
 
 func anyReady(depths []queue.Depth, name string) bool {
@@ -183,41 +201,94 @@ func anyReady(depths []queue.Depth, name string) bool {
 }
 
 // poll asks for a resource and writes into r what the answer meant. It returns
-// the response if there is something to publish. An error says that nothing was
-// sent.
-func (q *Requestor) poll(work context.Context, d *queue.Delivery, r *resource.Resource) (*resource.Response, error) {
+// what there is to publish, with the page that the sink wants to see next. An
+// error says that nothing was sent.
+func (q *Requestor) poll(work context.Context, d *queue.Delivery, r *resource.Resource, scope *scopeState, now time.Time) (*walk, error) {
 	f := q.f
-	ctx, cancel := context.WithDeadlineCause(work, minTime(r.ClaimUntil, time.Now().Add(f.cfg.RequestTimeout)), errTimeout)
+	ctx, cancel := context.WithDeadlineCause(work, minTime(r.ClaimUntil, now.Add(f.cfg.RequestTimeout)), errTimeout)
 	defer cancel()
-	x := &exchange{scope: r.Scope(), bucket: r.Bucket, jitter: f.jitter.next()}
+	scope.guess(r) // its kin may have been answered since it was let out
 	before := *r
-	got, err := q.fetch(context.WithValue(ctx, exchangeKey{}, x), r, x)
+	got, x, err := q.ask(ctx, r, r.ID, scope)
 	if err != nil {
 		return nil, err
 	}
 	f.stats.late(got.sent, d.Due)
 	bucket := r.Key() // before the answer moves it
-	parser := f.http.parserFor(f.buckets.scope(x.scope, nil))
-	result := parser.Apply(r, &x.answer, &x.lesson)
-	if result.Relocated && !f.mayMove(&before, r) {
-		r.URI, result.Relocated = before.URI, false
-	}
-	if err := f.home(r); err != nil {
-		r.State, r.Why, r.Cause = resource.Error, resource.ReasonRequest, err.Error()
+	result := f.apply(&before, r, x)
+	var w *walk
+	if result.Publish || f.follower != nil && result.Outcome == resource.NotModified {
+		w = &walk{first: f.response(r, &before, got, x, result)}
+		switch w.next, err = f.follow(ctx, w.first); {
+		case err != nil: // it is no page of the feed
+			*r, w = before, nil
+			x.answer.Trouble, x.answer.Cause = resource.ReasonBroken, x.clean(err.Error())
+			if result.Outcome == resource.NotModified {
+				r.Validators, r.Digest = resource.Validators{}, 0
+			}
+			result = f.apply(&before, r, x)
+		case w.next == nil && !result.Publish:
+			w = nil
+		default:
+			w.rested = *r
+		}
 	}
 	f.stats.polled(result.Outcome, x.hops, int64(len(got.body)))
 	f.tell(&before, r, result, &x.lesson)
-	f.log.Debug("poll", "id", r.ID, "uri", r.URI, "bucket", bucket.String(), "outcome", result.Outcome.String(),
-		"status", x.answer.Status, "wait", time.Until(r.NotBefore).Round(time.Millisecond), "rule", r.Why.Key(), "cause", r.Cause)
-	if !result.Publish {
-		return nil, nil
+	if f.log.Enabled(ctx, slog.LevelDebug) { // else not even its words are looked for
+		f.log.DebugContext(ctx, "poll", "id", r.ID, "uri", r.URI, "bucket", bucket.String(), "outcome", result.Outcome.String(),
+			"status", x.answer.Status, "wait", time.Until(r.NotBefore).Round(time.Millisecond), "rule", r.Why.Key(), "cause", r.Cause)
 	}
+	return w, nil
+}
+
+// ask sends the requests of one poll, in the name of the resource that is polled.
+// The exchange is good until the next one.
+func (q *Requestor) ask(ctx context.Context, r *resource.Resource, who resource.ID, scope *scopeState) (fetched, *exchange, error) {
+	x := &q.x
+	*x = exchange{id: who, variant: r.Variant, alone: q.f.alone(r), scope: r.Scope(), state: scope, bucket: r.Bucket, jitter: q.f.jitter.next()}
+	got, err := q.fetch(ctx, r, x)
+	return got, x, err
+}
+
+// apply writes into r what the answer meant.
+func (f *flow) apply(before, r *resource.Resource, x *exchange) resource.Result {
+	result := f.http.parser.Apply(r, &x.answer, &x.lesson)
+	f.spread(r, x, result.Outcome)
+	x.keepVariant(r, result.Outcome)
+	if result.Relocated && !f.mayMove(before, r) {
+		r.URI, result.Relocated = before.URI, false
+	}
+	moved := r.Hop != "" || before.Hop != "" || r.URI != before.URI
+	if err := f.home(r, moved); err != nil {
+		r.State, r.Why, r.Cause = resource.Error, resource.ReasonRequest, err.Error()
+	}
+	return result
+}
+
+// spread adds the jitter of the Config to the wait for an interval. Other waits have
+// their own.
+func (f *flow) spread(r *resource.Resource, x *exchange, outcome resource.Outcome) {
+	if f.cfg.Jitter <= 0 || outcome != resource.Modified && outcome != resource.NotModified {
+		return
+	}
+	if wait := r.NotBefore.Sub(x.answer.Received); wait > 0 {
+		r.NotBefore = r.NotBefore.Add(time.Duration(float64(min(f.cfg.Jitter, wait/10)) * x.jitter))
+	}
+}
+
+// response is what an answer brings to the sink.
+func (f *flow) response(r, before *resource.Resource, got fetched, x *exchange, result resource.Result) *resource.Response {
 	header := x.answer.Header.Clone()
 	header.Del("Set-Cookie")
-	return &resource.Response{
+	v := &resource.Response{
 		Resource: *r, URL: got.url, Status: x.answer.Status, Header: header, Body: got.body, Outcome: result.Outcome,
 		Sent: x.answer.Sent, Received: x.answer.Received, Previous: before.Validators,
-	}, nil
+	}
+	if before.Quiet > 0 && before.Failures == 0 && before.Why != resource.ReasonNotReady {
+		v.Confirmed = before.Asked
+	}
+	return v
 }
 
 var errTimeout = errors.New("firehose: request timeout")
@@ -229,6 +300,12 @@ func (f *flow) tell(before, r *resource.Resource, result resource.Result, l *res
 		f.notify(EventFailing, r, r.Cause)
 	case before.Failures > 0 && r.Failures == 0:
 		f.notify(EventRecovered, r, "answered again")
+	}
+	switch {
+	case result.Hushed:
+		f.notify(EventQuiet, r, fmt.Sprintf("%d answers in a row brought nothing new; %d of %d before did", r.Quiet, r.Modified, r.Polls-r.Quiet))
+	case result.Woken:
+		f.notify(EventLively, r, "something new")
 	}
 	switch {
 	case result.Outcome == resource.Retired:
@@ -258,10 +335,9 @@ const maxHops = 10
 func (q *Requestor) fetch(ctx context.Context, r *resource.Resource, x *exchange) (got fetched, err error) {
 	got.url = r.Target()
 	permanent, allPermanent := "", true
-	seen := map[string]bool{}
+	var seen []string
 	for {
-		seen[got.url] = true
-		resp, err := q.hop(ctx, r, got.url)
+		resp, err := q.hop(ctx, r, x, got.url)
 		if got.sent.IsZero() {
 			got.sent = x.sent
 		}
@@ -286,13 +362,14 @@ func (q *Requestor) fetch(ctx context.Context, r *resource.Resource, x *exchange
 			return got, nil
 		}
 		drain(resp.Body)
+		seen = append(seen, got.url)
 		allPermanent = allPermanent && (a.Status == http.StatusMovedPermanently || a.Status == http.StatusPermanentRedirect)
 		if allPermanent {
 			permanent = target
 		}
 		origin, err := resource.Origin(target)
 		switch {
-		case err != nil || seen[target] || len(seen) > maxHops:
+		case err != nil || slices.Contains(seen, target) || len(seen) > maxHops:
 			a.Trouble, a.Cause = resource.ReasonMoved, fmt.Sprintf("redirect %d leads nowhere, in a circle or too far", a.Status)
 			return got, nil
 		case origin != x.scope.Origin || a.Header.Get("Retry-After") != "":
@@ -323,7 +400,7 @@ func location(resp *http.Response, from string) (target string, redirect bool) {
 }
 
 // hop sends one request.
-func (q *Requestor) hop(ctx context.Context, r *resource.Resource, target string) (*http.Response, error) {
+func (q *Requestor) hop(ctx context.Context, r *resource.Resource, x *exchange, target string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return nil, &tokenError{fmt.Errorf("build request: %w", err)}
@@ -332,84 +409,19 @@ func (q *Requestor) hop(ctx context.Context, r *resource.Resource, target string
 	if err != nil {
 		return nil, &tokenError{err}
 	}
-	maps.Copy(req.Header, profile.Header)
-	def := func(name, value string) {
-		if req.Header.Get(name) == "" {
-			req.Header.Set(name, value)
-		}
+	kind := dressKind{profile: profile, mediaType: r.MediaType, github: r.Origin == resource.GitHubOrigin, foreign: !atHome(r)}
+	if q.dress == nil || q.kind != kind {
+		q.kind, q.dress = kind, q.f.wardrobe.dress(kind, q.f.cfg.UserAgent)
 	}
-	def("User-Agent", q.f.cfg.UserAgent)
-	switch {
-	case r.Origin == resource.GitHubOrigin:
-		def("Accept", "application/vnd.github+json")
-		def("X-Github-Api-Version", "2022-11-28")
-	case r.MediaType != "":
-		def("Accept", r.MediaType)
-	default:
-		def("Accept", "*/*")
-	}
-	if r.Validators.ETag != "" {
-		req.Header["If-None-Match"] = []string{r.Validators.ETag}
-	}
-	if r.Validators.LastModified != "" {
-		req.Header["If-Modified-Since"] = []string{r.Validators.LastModified}
-	}
-	return q.f.http.RoundTrip(req)
+	x.dress = q.dress
+	req.Header = x.dress.on(r.Validators)
+	return q.f.http.send(req, x)
 }
 
-// read reads the body and says in a what is wrong with it.
-func (q *Requestor) read(resp *http.Response, r *resource.Resource, x *exchange) []byte {
-	defer resp.Body.Close()
-	a := &x.answer
-	var from io.Reader = resp.Body
-	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") { // of a transport that left it to us
-		unzipped, err := gzip.NewReader(resp.Body)
-		if err != nil {
-			a.Trouble, a.Cause = resource.ReasonBroken, "the body is not gzip as its header says"
-			return nil
-		}
-		from = unzipped
-	}
-	most := q.f.cfg.MaxBody
-	if a.Status != http.StatusOK {
-		most = min(most, maxExcerpt) // of interest to nobody
-	}
-	body, err := io.ReadAll(io.LimitReader(from, most+1))
-	a.Finished = time.Now()
-	if a.Status != http.StatusOK {
-		return nil
-	}
-	switch {
-	case int64(len(body)) > most:
-		a.Trouble, a.Cause = resource.ReasonBroken, fmt.Sprintf("the body is longer than %d bytes", most)
-		return nil
-	case err != nil:
-		reason, cause := trouble(err)
-		a.Trouble, a.Cause = resource.ReasonBroken, "the body broke off: "+x.clean(cause)
-		if reason == resource.ReasonNetwork && errors.Is(err, context.DeadlineExceeded) {
-			a.Cause = "the body did not end in time"
-		}
-		return nil
-	case r.MediaType != "" && !sameType(resp.Header.Get("Content-Type"), r.MediaType):
-		a.Trouble, a.Cause = resource.ReasonMediaType, fmt.Sprintf("%.100q instead of %s", resp.Header.Get("Content-Type"), r.MediaType)
-		return nil
-	}
-	sum := sha256.Sum256(body)
-	a.Digest = max(1, binary.BigEndian.Uint64(sum[:8]))
-	return body
-}
-
-// sameType compares media types without their parameters (rule S-type).
-func sameType(header, want string) bool {
-	got, _, err := mime.ParseMediaType(header)
-	return err == nil && strings.EqualFold(got, want)
-}
-
-// drain reads the little that a redirect may carry, so that its connection can
-// be used again.
-func drain(body io.ReadCloser) {
-	io.Copy(io.Discard, io.LimitReader(body, maxExcerpt))
-	body.Close()
+// alone reports whether the limits of a resource count for it alone.
+func (f *flow) alone(r *resource.Resource) bool {
+	p, err := f.profile(r.Profile)
+	return err == nil && p.Alone
 }
 
 func minTime(a, b time.Time) time.Time {

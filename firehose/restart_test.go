@@ -46,6 +46,8 @@ func eachStore(t *testing.T, f func(t *testing.T, open func() db.DB)) {
 
 // A clean restart keeps interval, validators, parks, pauses and what was added;
 // what is no longer listed is taken out.
+//
+// Peer colly-3: what is known lives in memory, unless one brings a store.
 func TestCleanRestart(t *testing.T) {
 	eachStore(t, func(t *testing.T, open func() db.DB) {
 		ctx := t.Context()
@@ -162,7 +164,10 @@ func startMortal(t *testing.T, net *script, store db.DB, config firehose.Config)
 // A claim that a crash left counts as sent: the resource waits its interval from
 // the restart, the scope until the request has certainly ended, and the answer
 // that was lost is asked for again with the old validators.
-func TestCrashWithARequestInFlight(t *testing.T) {
+//
+// Peer url-frontier-3: what becomes of a reservation whose holder dies was
+// open: it has to keep others away until the request is certainly over.
+func TestD4_CrashWithARequestInFlight(t *testing.T) {
 	eachStore(t, func(t *testing.T, open func() db.DB) {
 		version := "one"
 		net := newScript(func(c call) reply {
@@ -204,7 +209,10 @@ func TestCrashWithARequestInFlight(t *testing.T) {
 
 // While a request of the former run may still be on its way, nothing of its
 // scope leaves.
-func TestCrashSettlesTheScope(t *testing.T) {
+//
+// Peer url-frontier-3: what becomes of a reservation whose holder dies was
+// open: it has to keep others away until the request is certainly over.
+func TestD4_CrashSettlesTheScope(t *testing.T) {
 	eachStore(t, func(t *testing.T, open func() db.DB) {
 		net := newScript(func(c call) reply {
 			r := ok(fmt.Sprint(c.n), "")
@@ -234,7 +242,7 @@ func TestCrashSettlesTheScope(t *testing.T) {
 }
 
 // An answer that the sink had not taken is not safe: it is asked for again.
-func TestCrashBeforeTheSinkTookIt(t *testing.T) {
+func TestD11_CrashBeforeTheSinkTookIt(t *testing.T) {
 	eachStore(t, func(t *testing.T, open func() db.DB) {
 		version := "one"
 		net := versions(&version)
@@ -262,7 +270,11 @@ func TestCrashBeforeTheSinkTookIt(t *testing.T) {
 
 // Parks and windows that were told survive a crash: not one request while they
 // last.
-func TestCrashWhileParked(t *testing.T) {
+//
+// Peer octokit-9: what several processes share of the limits expires after two
+// minutes.
+// Peer scrapy-3: the queue outlives the process, and its delays do not.
+func TestD20_CrashWhileParked(t *testing.T) {
 	for name, c := range map[string]struct {
 		reply reply
 		until time.Duration
@@ -404,7 +416,7 @@ func TestDamagedState(t *testing.T) {
 }
 
 // A store that fails for a while loses no park.
-func TestParkIsWrittenThroughFaults(t *testing.T) {
+func TestD20_ParkIsWrittenThroughFaults(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		memory := db.NewMemory()
 		faulty := &failing{DB: memory}
@@ -441,6 +453,11 @@ func (f *failing) Write(ctx context.Context, writes ...db.Write) ([]db.Result, e
 
 // A second process with the same store stands by, and takes over when the first
 // has stopped.
+//
+// Peer miniflux-6: nothing is claimed: a second process, or a round that comes
+// before an earlier job has run, fetches once more.
+// Peer benthos-1: a limit lives in one process, so that several ask several
+// times as much as they may.
 func TestStandby(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := db.NewMemory()

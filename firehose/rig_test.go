@@ -48,6 +48,7 @@ type reply struct {
 	status  int // 0: 200
 	header  map[string]string
 	body    string
+	none    bool          // no body, said as net/http does where the length is 0
 	tail    error         // what reading the body ends with instead of io.EOF
 	slow    time.Duration // before the answer
 	trickle time.Duration // before the end of the body
@@ -115,6 +116,10 @@ func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
 		} else {
 			h[http.CanonicalHeaderKey(k)] = strings.Split(v, "\n")
 		}
+	}
+	if r.none {
+		done()
+		return &http.Response{StatusCode: r.status, Header: h, Body: http.NoBody, Request: req}, nil
 	}
 	body := &scriptBody{ctx: req.Context(), from: strings.NewReader(r.body), tail: r.tail, trickle: r.trickle, done: done}
 	return &http.Response{
@@ -235,6 +240,13 @@ func (s *taken) bodies() (all []string) {
 		all = append(all, string(r.Body))
 	}
 	return all
+}
+
+// all returns the responses that were taken, in order.
+func (s *taken) all() []*resource.Response {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.responses)
 }
 
 func (s *taken) kinds() (all []string) {

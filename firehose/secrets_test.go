@@ -84,7 +84,7 @@ func spill(secret string) *script {
 
 // A token that was given to the library is found in the requests at its own
 // origin, and in not one byte of anything else.
-func TestTokensAreNowhere(t *testing.T) {
+func TestD24_TokensAreNowhereElse(t *testing.T) {
 	secret := strings.Join([]string{"made", "Up", "0451", "by", "the", "test"}, "-x-")
 	dir := t.TempDir()
 	for _, form := range []string{"bearer", "header", "basic"} {

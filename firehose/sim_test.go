@@ -28,10 +28,18 @@ import (
 
 // The flags of the simulation; go run ./internal/prove sim sets them.
 var (
-	simHours     = flag.Float64("sim.hours", 1, "simulated hours")
+	simHours     = flag.Float64("sim.hours", lighter(1, 0.5), "simulated hours")
 	simSeed      = flag.Uint64("sim.seed", 1, "seed of the simulation")
-	simResources = flag.Int("sim.resources", 1000, "resources of the simulation")
+	simResources = flag.Int("sim.resources", lighter(1000, 250), "resources of the simulation")
 )
+
+// lighter is what a simulation has to do, and what under the race detector.
+func lighter[T any](normal, race T) T {
+	if underRace {
+		return race
+	}
+	return normal
+}
 
 // world is one simulation: an origin with its oracle, a store that outlives the
 // runs of the OS, and a seeded source of mischief.

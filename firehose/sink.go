@@ -17,7 +17,8 @@ import (
 
 // Sink takes what was published. Take returns nil when the response is safe
 // with the sink; only then are its validators stored. After an error it is
-// offered again, the same pointer, up to Config.SinkTries times. ctx ends at
+// offered again, the same pointer, up to Config.SinkTries times; after [ErrLater]
+// as often as it takes. ctx ends at
 // Config.SinkTimeout and when the OS has to stop. The sink owns r.
 //
 // Take is called from Config.Publishers goroutines, never twice at once for
@@ -34,7 +35,8 @@ func (f SinkFunc) Take(ctx context.Context, r *resource.Response) error { return
 
 // Sinks fans out: each response goes to all of them in order, and is taken when
 // all have taken it. A sink that had taken it may be offered it again because a
-// later one failed.
+// later one failed. Only one of them may be a [Follower]; only that is offered a
+// response that is unchanged but for its further pages.
 func Sinks(all ...Sink) Sink { return fanOut(all) }
 
 type fanOut []Sink
@@ -42,6 +44,9 @@ type fanOut []Sink
 func (f fanOut) Take(ctx context.Context, r *resource.Response) error {
 	var errs []error
 	for i, s := range f {
+		if r.Outcome == resource.NotModified && followerOf(s) == nil {
+			continue
+		}
 		if err := s.Take(ctx, r); err != nil {
 			errs = append(errs, fmt.Errorf("sink %d of %d: %w", i+1, len(f), err))
 		}

@@ -36,29 +36,39 @@ func (s *stage) Serve(ctx context.Context) error {
 	}
 	defer session.Close()
 	scheduler.Ready(ctx)
+	next := make([]queue.Message, 0, batch)
 	for {
+		clear(next)
+		next = next[:0]
 		got, err := session.Receive(ctx, s.name, batch)
 		if err != nil {
 			return s.f.ending(ctx, err)
 		}
 		now := time.Now()
-		next := make([]queue.Message, 0, len(got))
-		var removed []*resource.Resource
+		var removed []queue.Delivery
+		var gone []resource.Resource // those of removed, and their IDs
+		var ids []resource.ID
 		for i := range got {
 			r := got[i].Resource
-			r.Forfeit(now) // nobody else holds it, so a claim in it is one that got lost
+			if s.f.walks.of(&r) == nil {
+				s.f.abandon(r.ID)
+				r.Forfeit(now) // nobody else holds it, so a claim in it is one that got lost
+			}
 			if p, ok := s.f.place(&got[i], r, now, false); ok {
 				next = append(next, p.Message)
 			} else {
-				removed = append(removed, &got[i].Resource)
+				removed, gone, ids = append(removed, got[i]), append(gone, r), append(ids, r.ID)
 			}
+		}
+		if ids != nil { // taken out one by one, below
+			got, _ = without(got, nil, ids)
 		}
 		if err := s.f.commit(work, session, got, next...); err != nil {
 			s.f.undo(next)
 			return s.f.ending(ctx, err)
 		}
-		for _, r := range removed { // a wish is forgotten when it was fulfilled, and not before
-			if err := s.f.wishes.done(work, r); err != nil {
+		for i := range removed {
+			if err := s.f.retire(work, session, removed[i:i+1], &gone[i]); err != nil {
 				return s.f.ending(ctx, err)
 			}
 		}

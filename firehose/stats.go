@@ -15,7 +15,7 @@ import (
 type Stats struct {
 	At         time.Time              `json:"at"`
 	Polls      int64                  `json:"polls"`       // that were sent, redirects counted with them
-	Requests   int64                  `json:"requests"`    // that were sent, each redirect for itself
+	Requests   int64                  `json:"requests"`    // that were sent, each redirect and each further page for itself
 	Outcomes   map[string]int64       `json:"outcomes"`    // polls by resource.Outcome
 	Published  int64                  `json:"published"`   // responses that the sink took
 	SinkErrors int64                  `json:"sink_errors"` // offers that it refused
@@ -86,6 +86,12 @@ func (s *stats) polled(o resource.Outcome, hops int, bytes int64) {
 	s.requests.Add(int64(hops))
 	s.bytes.Add(bytes)
 	s.outcomes[int(o)%len(s.outcomes)].Add(1)
+}
+
+// page counts a further page of a poll.
+func (s *stats) page(hops int, bytes int64) {
+	s.requests.Add(int64(hops))
+	s.bytes.Add(bytes)
 }
 
 func (s *stats) event(k EventKind) { s.events[k].Add(1) }

@@ -50,7 +50,7 @@ func TestStatusMatrix(t *testing.T) {
 		"300":                   {status(300), slow},
 		"304 unconditional":     {status(304), quick},
 		"400":                   {status(400), ended(resource.Error, "rejected")},
-		"401":                   {status(401), want{"", resource.WaitingForServerAlive, 60 * time.Second, 66 * time.Second, "unauthorized"}},
+		"401":                   {status(401), want{slow.queue, resource.WaitingForServerAlive, slow.least, slow.most, "unauthorized"}},
 		"403":                   {status(403), ended(resource.Error, "forbidden")},
 		"404":                   {status(404), slow},
 		"408":                   {status(408), quick},
@@ -127,7 +127,9 @@ func TestStatusMatrix(t *testing.T) {
 
 // Failures in a row back off, jitter only adds, and a success forgets them
 // (rule S-backoff).
-func TestBackoffGrowsAndIsForgotten(t *testing.T) {
+//
+// Peer miniflux-9: three errors end a feed until a human looks.
+func TestSBackoff_GrowsAndIsForgotten(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		net := newScript(func(c call) reply {
 			if c.n == 8 {
@@ -149,7 +151,11 @@ func TestBackoffGrowsAndIsForgotten(t *testing.T) {
 }
 
 // A 410 retires a resource when a second one confirms it; a Replay asks again.
-func TestGone(t *testing.T) {
+//
+// Peer miniflux-12: a 410 is an error like any other.
+// Peer nutch-4: no page counts as gone for good: a 410 makes the interval
+// longer.
+func TestS410_GoneIsRetired(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		back := false
 		net := newScript(func(c call) reply {
@@ -179,7 +185,7 @@ func TestGone(t *testing.T) {
 }
 
 // A 404 between two 410s, or a 304 to no condition, is no confirmation.
-func TestGoneNeedsTwoInARow(t *testing.T) {
+func TestH13_GoneNeedsTwoInARow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		codes := []int{410, 200, 410, 200, 410, 410}
 		net := newScript(func(c call) reply { return status(codes[min(c.n, 5)]) })
@@ -192,7 +198,11 @@ func TestGoneNeedsTwoInARow(t *testing.T) {
 
 // Retry-After in every form gives what is documented, nothing panics, and other
 // resources go on (rules H-1 to H-4, D-21, D-22).
-func TestRetryAfterVectors(t *testing.T) {
+//
+// Peer go-github-8: a date in Retry-After fails to parse as a number, and
+// counts as no wait.
+// Peer retryablehttp-3: a date that is past means at once, again and again.
+func TestH1_RetryAfterVectors(t *testing.T) {
 	const century = 100 * 365 * 24 * time.Hour
 	date := func(d time.Duration) string { return epoch.Add(d).Format("Mon, 02 Jan 2006 15:04:05 GMT") }
 	for value, wait := range map[string]time.Duration{
@@ -242,9 +252,9 @@ func TestRetryAfterVectors(t *testing.T) {
 	}
 }
 
-// A credential that is not accepted stops everything that uses it, until one
-// probe finds out (rule S-401); requests without it go on.
-func TestUnauthorizedStopsTheCredential(t *testing.T) {
+// A credential that is not accepted stops everything that uses it, until it has
+// changed or one probe finds out (rule S-401); requests without it go on.
+func TestS401_OneRequestFindsOutForTheCredential(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		rotated := false
 		net := newScript(func(c call) reply {
@@ -267,7 +277,9 @@ func TestUnauthorizedStopsTheCredential(t *testing.T) {
 		until(59 * time.Second)
 		require.Len(t, net.all(""), 1+6, "one of the credential")
 		net.do(func() { rotated = true })
-		until(3 * time.Minute)
+		until(time.Hour - time.Minute)
+		require.Len(t, net.all("https://a.test/0"), 1, "the same token is not tried again for an hour")
+		until(time.Hour + 10*time.Minute)
 		for i := range 20 {
 			require.NotEmpty(t, net.all(fmt.Sprintf("https://a.test/%d", i)))
 		}

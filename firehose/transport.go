@@ -2,12 +2,14 @@ package firehose
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -42,15 +44,23 @@ func (e *tokenError) Unwrap() error { return e.err }
 // exchange is what the reserving transport and the Requestor share of one poll,
 // hop by hop.
 type exchange struct {
+	id     resource.ID
 	scope  resource.Scope
+	state  *scopeState // of scope
 	bucket string
 	jitter float64
+	dress  *dress // of the latest hop
 
 	sent   time.Time       // of the latest hop
 	answer resource.Answer // of the latest hop
 	lesson resource.Lesson
 	hops   int // requests that left
 
+	variant  uint64 // that the resource's validators belong to; zero: not known
+	answered uint64 // that those of the answer belong to
+	alone    bool   // its limits count for it alone, by its profile
+
+	told  hearsay             // of the host, by the latest hop
 	scrub func(string) string // takes the secret out of a text; nil: there is none
 }
 
@@ -63,32 +73,32 @@ func (x *exchange) clean(s string) string {
 	return x.scrub(s)
 }
 
-type exchangeKey struct{}
-
-// reserving is the RoundTripper that every request goes through, redirects
-// included. It resolves the token, reserves, sends, and learns from the header;
-// a park is written down before the caller sees the answer. All this has to
+// reserving is what every request goes through on its way to the RoundTripper,
+// redirects included. It resolves the token, reserves, sends, and learns from the
+// header; a park is written down before the caller sees the answer. All this has to
 // happen here, since whatever happens later can be lost with its service.
 type reserving struct {
-	base    http.RoundTripper
-	buckets *buckets
-	tokens  resource.TokenSource
-	parser  resource.Parser
-	log     func(ctx context.Context, msg string, args ...any)
+	base     http.RoundTripper
+	buckets  *buckets
+	tokens   resource.TokenSource
+	parser   resource.Parser
+	key      []byte // of fingerprints
+	log      func(ctx context.Context, msg string, args ...any)
+	refusals chan struct{} // holds at most one sign that a credential was refused
+	tell     func(kind EventKind, scope resource.Scope, cause string)
 }
 
-// RoundTrip sends one request, if its bucket admits it. Errors: *refusedError,
-// *tokenError, or what the base says.
-func (t *reserving) RoundTrip(req *http.Request) (*http.Response, error) {
-	x, ok := req.Context().Value(exchangeKey{}).(*exchange)
-	if !ok {
-		return nil, errors.New("firehose: a request outside a poll")
-	}
+// send sends one request, which becomes its own, if its bucket admits it. Errors:
+// *refusedError, *tokenError, or what the base says.
+func (t *reserving) send(req *http.Request, x *exchange) (*http.Response, error) {
 	token, err := t.token(req.Context(), x.scope)
 	if err != nil {
 		return nil, &tokenError{err}
 	}
-	s := t.buckets.scope(x.scope, nil)
+	if req.Context().Err() != nil { // a source may take its time, whatever its context says (rule D-10)
+		return nil, &tokenError{fmt.Errorf("the token came too late: %w", context.Cause(req.Context()))}
+	}
+	s := x.state
 	now := time.Now()
 	reserved, d := s.take(x.bucket, now)
 	if reserved == nil {
@@ -97,34 +107,47 @@ func (t *reserving) RoundTrip(req *http.Request) (*http.Response, error) {
 	handedOn := false
 	defer func() {
 		if !handedOn { // no answer, or a panic of the base
-			reserved.lose(now, time.Now())
+			t.news(x, reserved.lose(x.ofHost(req.Context(), err), now, time.Now()), "no answer")
 		}
 	}()
-	out := req.Clone(req.Context())
-	token.Authorize(out.Header)
-	x.scrub = scrubber(req.Header, out.Header)
+	finger := token.Fingerprint(t.key)
+	if x.conditionally(req.Header, t.key, finger) {
+		t.tell(EventUnconditional, x.scope, "what a request carries has changed since its validators came")
+	}
+	if !token.IsZero() {
+		without := maps.Clone(req.Header)
+		token.Authorize(req.Header)
+		x.scrub = scrubber(without, req.Header)
+	}
 	x.sent, x.hops = now, x.hops+1
-	x.answer = resource.Answer{Origin: x.scope.Origin, Sent: now, Conditional: conditional(req.Header), Jitter: x.jitter}
-	resp, err := t.send(out, x)
+	x.answer = resource.Answer{Origin: x.scope.Origin, Path: req.URL.Path, Sent: now, Conditional: conditional(req.Header), Jitter: x.jitter}
+	resp, err := t.call(req, x)
 	x.answer.Received = time.Now()
 	if err != nil {
-		t.failed(x, reserved, err)
+		t.failed(req.Context(), x, reserved, err)
 		return nil, err
 	}
-	for _, values := range resp.Header {
-		for i, v := range values {
-			values[i] = x.clean(v)
+	if x.scrub != nil {
+		for _, values := range resp.Header {
+			for i, v := range values {
+				values[i] = x.clean(v)
+			}
 		}
 	}
-	t.learn(req.Context(), s, x, reserved, resp)
+	t.learn(req.Context(), s, x, reserved, resp, finger)
+	x.answered = x.dress.variant(t.key, finger, varies(resp.Header))
 	handedOn = true
-	resp.Body = &releasing{ReadCloser: resp.Body, release: sync.OnceFunc(reserved.release)}
+	if resp.Body == http.NoBody { // and nobody need close it
+		reserved.release(nil)
+		return resp, nil
+	}
+	resp.Body = &releasing{resp.Body, reserved}
 	return resp, nil
 }
 
-// send calls the base. Its panic is a network error like any other, without the
+// call calls the base. Its panic is a network error like any other, without the
 // request that it may quote.
-func (t *reserving) send(req *http.Request, x *exchange) (resp *http.Response, err error) {
+func (t *reserving) call(req *http.Request, x *exchange) (resp *http.Response, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			resp, err = nil, fmt.Errorf("firehose: transport: panic: %s", x.clean(fmt.Sprint(v)))
@@ -189,15 +212,17 @@ func (t *reserving) token(ctx context.Context, scope resource.Scope) (token reso
 }
 
 // learn reads the header, and for a rejection the beginning of the body.
-func (t *reserving) learn(ctx context.Context, s *scopeState, x *exchange, reserved *reservation, resp *http.Response) {
+func (t *reserving) learn(ctx context.Context, s *scopeState, x *exchange, reserved *reservation, resp *http.Response, finger string) {
 	a := &x.answer
 	a.Status, a.Header = resp.StatusCode, resp.Header
-	letGo := func() {}
-	if a.Status == http.StatusForbidden || a.Status == http.StatusTooManyRequests {
+	letGo, now := func() {}, a.Received
+	switch a.Status {
+	case http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		letGo = sync.OnceFunc(s.holdBack()) // until it is known which limit this is
 		defer letGo()
 		excerpt, _ := io.ReadAll(io.LimitReader(resp.Body, maxExcerpt)) // what came before an error is still evidence
-		a.Excerpt = excerpt
+		a.Excerpt = legible(resp.Header, excerpt)
+		now = time.Now()
 		resp.Body = struct {
 			io.Reader
 			io.Closer
@@ -206,26 +231,47 @@ func (t *reserving) learn(ctx context.Context, s *scopeState, x *exchange, reser
 	parser := t.parserFor(s)
 	x.lesson = parser.Lesson(a)
 	s.bound(&x.lesson)
-	free := a.Status == http.StatusNotModified && a.Conditional && x.scope.Credential != ""
-	dialect, _ := resource.DialectNamed(x.lesson.Dialect)
-	changed := reserved.settle(&x.lesson, a.Sent, time.Now(), free, dialect.Concurrency)
+	taught := x.lesson
+	if x.ownLimit() {
+		x.lesson.Own = true
+		taught.Kind, taught.Failure = resource.NoLimit, true
+	}
+	free := a.Status == http.StatusNotModified && a.Conditional && x.scope.Credential != "" && x.lesson.Dialect == githubDialect
+	dialect, _ := resource.DialectNamed(parser.Dialects, x.lesson.Dialect)
+	changed := reserved.settle(&taught, a.Sent, now, free, &dialect)
+	t.judge(s, x, finger) // before its scope is written
 	letGo()
+	a.Strikes = reserved.strikes()
+	if kind := reserved.heard(x.ofHost(ctx, nil)); kind != noEvent {
+		t.news(x, kind, fmt.Sprintf("status %d", a.Status))
+	}
 	if x.lesson.Named {
 		x.bucket = x.lesson.Bucket
+		s.learnKin(a.Path, x.bucket)
 	}
 	if len(changed) == 0 {
 		return
 	}
 	// The end of the poll must not keep the park from being written.
-	saving, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), saveTimeout, errors.New("firehose: bucket not saved in time"))
-	defer cancel()
-	err := t.buckets.save(saving, changed)
-	for wait := 10 * time.Millisecond; err != nil && !hopeless(err) && sleep(saving, wait); wait *= 2 {
-		err = t.buckets.save(saving, changed)
-	}
+	err := t.buckets.saveAgain(context.WithoutCancel(ctx), changed)
 	if err != nil {
 		t.log(ctx, "bucket not saved: it holds in memory, and is written again with the next answer", "err", err)
 	}
+}
+
+// legible is the beginning of a body as text, where the transport has left it
+// packed: the words that tell one limit from another, or from a refusal, can't be
+// found else.
+func legible(h http.Header, excerpt []byte) []byte {
+	if !strings.EqualFold(h.Get("Content-Encoding"), "gzip") {
+		return excerpt
+	}
+	unzipped, err := gzip.NewReader(bytes.NewReader(excerpt))
+	if err != nil {
+		return excerpt
+	}
+	text, _ := io.ReadAll(io.LimitReader(unzipped, maxExcerpt)) // it may end in the middle
+	return text
 }
 
 const saveTimeout = 10 * time.Second
@@ -240,20 +286,81 @@ func hopeless(err error) bool {
 // or the one that the scope has spoken before.
 func (t *reserving) parserFor(s *scopeState) resource.Parser {
 	p := t.parser
-	if name := s.spoken(); name != "" {
-		p.Dialect, _ = resource.DialectNamed(name) // names were checked by New
+	said := s.spoken()
+	p.Spoken = said.dialect
+	if said.declared != "" {
+		p.Dialect, _ = resource.DialectNamed(p.Dialects, said.declared) // names were checked by New
 	}
 	return p
 }
 
+// ownLimit reports whether a limit counts for the resource alone: its profile says
+// so, or there is no credential that others share with it.
+func (x *exchange) ownLimit() bool {
+	switch x.lesson.Kind {
+	case resource.NoLimit:
+		return false
+	case resource.CredentialLimit:
+		return x.scope.Credential == ""
+	}
+	return x.alone && !x.lesson.HasQuota
+}
+
+// judge tells what an answer says of the credential that its request carried.
+func (t *reserving) judge(s *scopeState, x *exchange, finger string) {
+	switch {
+	case x.lesson.Kind == resource.CredentialLimit:
+		if s.refuse(finger) {
+			t.tell(EventRefused, x.scope, x.lesson.Evidence)
+			select {
+			case t.refusals <- struct{}{}:
+			default:
+			}
+		}
+	case x.answer.Status < 300 || x.answer.Status == http.StatusNotModified:
+		if s.accepted(finger) {
+			t.tell(EventRenewed, x.scope, "accepted again")
+		}
+	}
+}
+
 // failed says what a missing answer means.
-func (t *reserving) failed(x *exchange, reserved *reservation, err error) {
+func (t *reserving) failed(ctx context.Context, x *exchange, reserved *reservation, err error) {
 	x.answer.Trouble, x.answer.Cause = trouble(err)
 	x.answer.Cause = x.clean(x.answer.Cause)
 	x.lesson = t.parser.Lesson(&x.answer)
 	if neverSent(err) {
-		reserved.release()
+		t.news(x, reserved.release(x.ofHost(ctx, err)), "no connection")
 	}
+}
+
+// news tells people of a change that an answer, or the lack of one, has made.
+func (t *reserving) news(x *exchange, kind EventKind, cause string) {
+	if kind != noEvent {
+		t.tell(kind, x.scope, cause)
+	}
+}
+
+// ofHost is what the end of a request tells of its host: err, or the answer. A
+// request that we gave up ourselves tells nothing.
+func (x *exchange) ofHost(ctx context.Context, err error) *hearsay {
+	told := &x.told
+	*told = hearsay{who: x.id, sent: x.sent, now: time.Now(), jitter: x.jitter}
+	if err != nil {
+		told.failed = true
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errTimeout) && !errors.Is(cause, context.DeadlineExceeded) {
+			return nil
+		}
+		return told
+	}
+	switch x.answer.Status {
+	case http.StatusServiceUnavailable:
+		told.until = x.lesson.Until
+		fallthrough
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
+		told.failed = true
+	}
+	return told
 }
 
 // neverSent reports whether an error means that nothing of the request left.
@@ -291,11 +398,11 @@ func conditional(h http.Header) bool {
 // request is in flight.
 type releasing struct {
 	io.ReadCloser
-	release func()
+	reserved *reservation
 }
 
 func (b *releasing) Close() error {
-	defer b.release()
+	defer b.reserved.release(nil)
 	return b.ReadCloser.Close()
 }
 

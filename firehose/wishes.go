@@ -27,6 +27,14 @@ type wishes struct {
 	byID  map[resource.ID]wish
 	busy  map[resource.ID]chan struct{} // being changed; closed when that is over
 	sweep int                           // size of byID from which rests that are over are looked for
+	fresh map[resource.ID]struct{}      // changed before load came to them; nil: it is over
+
+	// again are those whose removal was withdrawn, since they were added again, and
+	// leaving those that somebody takes out, by the turn in which that was begun.
+	// Who has taken one out that is among again admits it again.
+	again   map[resource.ID]resource.Spec
+	leaving map[resource.ID]uint64
+	turns   uint64
 }
 
 // wish is what a user wants of one resource. The zero wish is: poll it.
@@ -64,7 +72,10 @@ type wishRecord struct {
 }
 
 func newWishes(store db.DB, owner db.Owner) *wishes {
-	return &wishes{store: store, owner: owner, byID: map[resource.ID]wish{}, busy: map[resource.ID]chan struct{}{}}
+	return &wishes{
+		store: store, owner: owner, byID: map[resource.ID]wish{}, busy: map[resource.ID]chan struct{}{},
+		fresh: map[resource.ID]struct{}{}, again: map[resource.ID]resource.Spec{}, leaving: map[resource.ID]uint64{},
+	}
 }
 
 // of returns the wish for one resource.
@@ -91,6 +102,17 @@ func (w *wishes) set(id resource.ID, v wish) {
 		w.sweep = 2 * len(w.byID)
 	}
 	w.count.Store(int64(len(w.byID)))
+}
+
+// changed sets what this process has wished for, which [wishes.load] may have
+// read before.
+func (w *wishes) changed(id resource.ID, v wish) {
+	w.mu.Lock()
+	if w.store != nil && w.fresh != nil {
+		w.fresh[id] = struct{}{}
+	}
+	w.mu.Unlock()
+	w.set(id, v)
 }
 
 // enter waits until nobody else in this process changes the wish for a
@@ -131,7 +153,7 @@ func (w *wishes) change(ctx context.Context, id resource.ID, f func(*wishRecord)
 		v := w.of(id)
 		rec := wishRecord{Paused: v.paused, Removed: v.removed, Interval: v.interval, Rest: v.rest}
 		f(&rec)
-		w.set(id, rec.wish())
+		w.changed(id, rec.wish())
 		return nil
 	}
 	old, err := w.get(ctx, id)
@@ -149,7 +171,7 @@ func (w *wishes) change(ctx context.Context, id resource.ID, f func(*wishRecord)
 			return err
 		}
 		if won {
-			w.set(id, rec.wish())
+			w.changed(id, rec.wish())
 			return nil
 		}
 		old = current
@@ -204,27 +226,99 @@ func decodeWish(rec db.Record) (w wishRecord, err error) {
 	return w, nil
 }
 
-// added reports whether a resource came by Add.
-func (w *wishes) added(ctx context.Context, id resource.ID) (bool, error) {
-	if w.store == nil {
-		return false, nil
+// removed lists the resources that are wished away.
+func (w *wishes) removed() (all []resource.ID) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	for id, v := range w.byID {
+		if v.removed {
+			all = append(all, id)
+		}
 	}
-	rec, err := w.get(ctx, id)
-	if err != nil {
-		return false, err
-	}
-	wish, err := decodeWish(rec)
-	return wish.Spec != nil && !wish.Removed, err
+	return all
 }
 
-// done forgets the wish to remove a resource, which has been fulfilled.
-// What remains is its rest: see [wishes.forget].
-func (w *wishes) done(ctx context.Context, gone *resource.Resource) error {
-	return w.change(ctx, gone.ID, func(r *wishRecord) {
-		if r.Removed { // and not admitted again meanwhile
-			*r = restOf(gone)
+// remove wishes a resource away, unless it came by Add and is wanted still.
+func (w *wishes) remove(ctx context.Context, id resource.ID) (wanted bool, err error) {
+	err = w.change(ctx, id, func(r *wishRecord) {
+		if wanted = r.Spec != nil && !r.Removed; !wanted {
+			r.Removed = true
 		}
 	})
+	return wanted, err
+}
+
+// add wishes for a resource that is to be admitted, with the instant before which
+// it may not be asked, should it have been here before. A removal that is under way
+// is withdrawn, and withdrawn says so; a pause stays.
+func (w *wishes) add(ctx context.Context, r *resource.Resource) (withdrawn bool, err error) {
+	err = w.change(ctx, r.ID, func(rec *wishRecord) {
+		w.mu.Lock()
+		delete(w.again, r.ID)
+		if withdrawn = rec.Removed; withdrawn {
+			w.again[r.ID] = r.Spec
+		}
+		delete(w.leaving, r.ID) // who takes it out now fulfils no wish
+		w.mu.Unlock()
+		rec.Spec, rec.Every, rec.Admitting, rec.Removed = new(r.Spec), r.Interval, true, false
+		r.Rest(resource.Rebase(rec.Rest, time.Now()))
+	})
+	return withdrawn, err
+}
+
+// admitted notes that what add wished for is in.
+func (w *wishes) admitted(ctx context.Context, id resource.ID) error {
+	w.mu.Lock()
+	delete(w.again, id)
+	w.mu.Unlock()
+	if w.store == nil {
+		return nil
+	}
+	return w.change(ctx, id, func(rec *wishRecord) { rec.Admitting = false })
+}
+
+// leave says that a resource is about to be taken out, and writes its rest before
+// that: whoever adds it from here on, or after a crash, finds it. turn is for done;
+// zero: its removal was withdrawn, and it stays.
+func (w *wishes) leave(ctx context.Context, gone *resource.Resource) (turn uint64, err error) {
+	err = w.change(ctx, gone.ID, func(rec *wishRecord) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.again, gone.ID) // of what is in
+		if turn = 0; rec.Removed {
+			rec.Rest = restOf(gone).Rest
+			w.turns++
+			turn = w.turns
+			w.leaving[gone.ID] = turn
+		}
+	})
+	return turn, err
+}
+
+// done forgets the wish to remove a resource, which has been fulfilled. What
+// remains is its rest: see [wishes.forget]. If the removal was withdrawn since leave,
+// and nobody has admitted it since, again is what has to be admitted.
+func (w *wishes) done(ctx context.Context, gone *resource.Resource, turn uint64) (again *resource.Spec, err error) {
+	err = w.change(ctx, gone.ID, func(rec *wishRecord) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		again = nil
+		switch spec, pending := w.again[gone.ID]; {
+		case rec.Removed && (pending || w.leaving[gone.ID] == turn): // else it is a later removal, of what is in again
+			*rec = restOf(gone)
+		case pending && !rec.Removed:
+			again = &spec
+		}
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil {
+		delete(w.again, gone.ID)
+	}
+	if w.leaving[gone.ID] == turn {
+		delete(w.leaving, gone.ID)
+	}
+	return again, err
 }
 
 // forget takes out all that is known of a wish, with its resource, but for the
@@ -247,27 +341,61 @@ func restOf(gone *resource.Resource) (rest wishRecord) {
 func (w *wishes) load(ctx context.Context) error {
 	var over []resource.ID
 	now := time.Now()
+	w.mu.Lock()
+	if w.fresh == nil { // a second time
+		w.fresh = map[resource.ID]struct{}{}
+	}
+	w.mu.Unlock()
 	for rec, err := range w.records(ctx) {
 		if err != nil {
 			return err
 		}
 		rec.Rest = resource.Rebase(rec.Rest, now)
-		w.set(rec.id, rec.wish())
+		if err := w.loaded(ctx, rec); err != nil {
+			return err
+		}
 		if rec.Spec == nil && rec.wish().idle(now) {
 			over = append(over, rec.id)
 		}
 	}
+	w.mu.Lock()
+	w.fresh = nil
+	w.mu.Unlock()
 	for _, id := range over {
-		if err := w.change(ctx, id, func(r *wishRecord) { *r = wishRecord{} }); err != nil {
+		err := w.change(ctx, id, func(r *wishRecord) {
+			if r.Spec == nil && r.wish().idle(now) { // still
+				*r = wishRecord{}
+			}
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// loaded takes over a record that was read, unless its wish was changed since: who
+// adds a resource right after a start must not find it removed by what an earlier
+// run has wished.
+func (w *wishes) loaded(ctx context.Context, rec storedWish) error {
+	leave, err := w.enter(ctx, rec.id)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	w.mu.RLock()
+	_, fresh := w.fresh[rec.id]
+	w.mu.RUnlock()
+	if !fresh {
+		w.set(rec.id, rec.wish())
+	}
+	return nil
+}
+
 // storedWish is a record with the resource that it is for.
 type storedWish struct {
-	id resource.ID
+	id    resource.ID
+	owner db.Owner // who wrote it last
 	wishRecord
 }
 
@@ -288,7 +416,7 @@ func (w *wishes) records(ctx context.Context) iter.Seq2[storedWish, error] {
 				yield(storedWish{}, err)
 				return
 			}
-			if !yield(storedWish{id, stored}, nil) {
+			if !yield(storedWish{id, rec.Owner, stored}, nil) {
 				return
 			}
 		}

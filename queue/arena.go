@@ -81,15 +81,24 @@ func (a *arena) search(n int) int {
 	return class
 }
 
+// class returns the number of the smallest class that holds n bytes.
+func (a *arena) class(n int) int {
+	if n <= fineValues {
+		return int(a.classes[(n+7)>>unitBits])
+	}
+	return a.search(n)
+}
+
+// fits reports whether n bytes belong in the class of the value at an address,
+// so that they may be written there.
+func (a *arena) fits(addr uint32, n int) bool {
+	return int(a.about[addr>>chunkBits].class) == a.class(n)
+}
+
 // put copies v, at most maxValue bytes, and returns its address. It fails when
 // the arena is at its bound.
 func (a *arena) put(v []byte) (uint32, error) {
-	var class int
-	if len(v) <= fineValues {
-		class = int(a.classes[(len(v)+7)>>unitBits])
-	} else {
-		class = a.search(len(v))
-	}
+	class := a.class(len(v))
 	n := a.partial[class]
 	if n == 0 {
 		if n = a.open(class); n == 0 {

@@ -20,7 +20,7 @@ func recordOf(t testing.TB, m *Message, now time.Time) *db.Record {
 // A record says of an instant what the wall clock will show then, by what it
 // shows when the record is written, whatever it showed when the instant was made
 // (rule D-9).
-func TestRecordFollowsTheWallClock(t *testing.T) {
+func TestD9_RecordFollowsTheWallClock(t *testing.T) {
 	made := time.Now()
 	for _, seconds := range []int64{-3600, 0, 3600} {
 		written := jumped(t, made, seconds)

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -38,12 +39,15 @@ type MemoryConfig struct {
 //   - Instants count by the monotonic clock: a jump of the wall clock neither
 //     delays nor hastens anything. A Due more than 292 years away is taken as
 //     292 years.
-//   - Receive returns at most 4096 messages at a time, whatever the limit.
+//   - Receive returns at most 4096 messages at a time, whatever the limit. The
+//     texts of neighbours share objects of 1 KiB: whoever keeps one text of a
+//     delivery for long keeps that much, and clones it where it matters.
 //   - A name, once used, is kept, with a few hundred bytes. Room that messages
 //     have taken is used again, but given back to the system only in part.
 type Memory struct {
 	clock   clock
-	scratch sync.Pool // of *scratch
+	seed    maphash.Seed // of the index
+	scratch sync.Pool    // of *scratch
 
 	mu       sync.Mutex // guards what follows; never held while anything waits
 	closed   bool
@@ -96,7 +100,8 @@ func NewMemory(config MemoryConfig) (*Memory, error) {
 		config.Capacity = MaxCapacity
 	}
 	m := &Memory{
-		clock:    newClock(time.Now()),
+		clock:    clock{base: time.Now()},
+		seed:     maphash.MakeSeed(),
 		arena:    newArena(),
 		texts:    newInterner(),
 		names:    map[string]int32{},
@@ -105,7 +110,7 @@ func NewMemory(config MemoryConfig) (*Memory, error) {
 		sessions: map[*memorySession]struct{}{},
 	}
 	m.scratch.New = func() any { return new(scratch) }
-	m.index = newIndex(m.idLocked)
+	m.index = newIndex(m.seed, m.idLocked)
 	return m, nil
 }
 
@@ -151,7 +156,7 @@ func (m *Memory) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.slots, m.arena, m.texts, m.holds = slab{}, newArena(), newInterner(), holds{}
-	m.index = newIndex(m.idLocked)
+	m.index = newIndex(m.seed, m.idLocked)
 	m.places, m.names, m.bodies, m.aux, m.idle = nil, map[string]int32{}, nil, nil, nil
 	return nil
 }
@@ -167,8 +172,7 @@ func (m *Memory) valueLocked(sl *slot) value { return value(m.arena.get(sl.val))
 
 // idLocked returns the id of the resource in a slot.
 func (m *Memory) idLocked(i int32) resource.ID {
-	sl := m.slots.at(i)
-	return resource.ID(m.arena.get(sl.val)[sl.idAt:])
+	return *value(m.arena.get(m.slots.at(i).val)).id()
 }
 
 // placeLocked returns the place of a name that has been checked.

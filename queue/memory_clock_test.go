@@ -24,12 +24,12 @@ func jumped(t *testing.T, at time.Time, seconds int64) time.Time {
 	return at
 }
 
-// TestClockPairs: what counts is the monotonic distance where there is one, and
+// TestD9_ClockPairs: what counts is the monotonic distance where there is one, and
 // else the distance on the wall clock from now, whatever that has jumped before.
-func TestClockPairs(t *testing.T) {
+func TestD9_ClockPairs(t *testing.T) {
 	t.Parallel()
 	base := time.Now()
-	c := newClock(base)
+	c := clock{base: base}
 	const hour = 3600
 	for _, c2 := range []struct {
 		name string
@@ -63,16 +63,14 @@ func TestClockPairs(t *testing.T) {
 				require.Equal(t, got, c.nanos(back, c2.now))
 			}
 
-			// The same of an instant inside a resource, through its encoding.
-			r := resource.Resource{NotBefore: c2.at}
-			r.URI = "https://h/"
-			c.freeze(&r, c2.now)
-			b, err := r.MarshalBinary()
-			if err != nil {
+			// The same of an instant inside a resource, through its value.
+			m := Message{Queue: "a", Resource: resource.Resource{NotBefore: c2.at}}
+			m.Resource.ID = resource.ID{1}
+			if check(&m) != nil {
 				return // out of the bounds of an encoding: refused
 			}
-			require.NoError(t, r.UnmarshalBinary(b))
-			c.thaw(&r)
+			v := value(c.appendValue(nil, &m, 1, c2.now))
+			r := decoded(c, v, m.Resource).Resource
 			require.Equal(t, c2.want, r.NotBefore.Sub(base))
 			require.NotEqual(t, r.NotBefore, r.NotBefore.Round(0), "a monotonic reading")
 			require.True(t, r.Asked.IsZero(), "an instant that is none stays none")
@@ -80,7 +78,7 @@ func TestClockPairs(t *testing.T) {
 	}
 }
 
-func TestAddSaturates(t *testing.T) {
+func TestD22_AddSaturates(t *testing.T) {
 	t.Parallel()
 	require.EqualValues(t, math.MaxInt64, add(math.MaxInt64-1, 2))
 	require.EqualValues(t, math.MinInt64, add(math.MinInt64+1, -2))

@@ -11,28 +11,45 @@ import (
 
 // A Commit goes through four stages, the last three under one hold of the lock:
 //
-//	encode   each next becomes a value, or the Commit is refused
-//	check    what is held, what is in, what has been passed; nothing changes
+//	encode   each next becomes a value, or the Commit is refused; what has to be
+//	         known of done and next under the lock is gathered beside them
+//	check    what is held, what is in, what has been passed; nothing changes: see
+//	         memory_check.go
 //	store    the values go into the arena, admissions into the index: this may
 //	         fail and is then undone
-//	apply    the rest, which can't fail
+//	apply    the rest, which can't fail; a value of the same size class goes where
+//	         the former one lies
+//
+// Of a batch of 64 among a million messages nearly all is far away in the memory.
+// So each stage begins by loading what it needs of the whole batch, with nothing
+// in between that waits for it (touch): a few of those trips take as long as one.
 //
 // Between store and apply a [Durable] writes its journal; see memory_journal.go.
 
 // encodedValue is a message of next on its way in.
 type encodedValue struct {
-	end    int // of its value in scratch.bytes
-	shared texts
-	idAt   uint8
+	end     int // of its value in scratch.bytes
+	version int64
+	hash    uint32 // of its id, unless inTurn
+	inTurn  bool   // done has the same resource in the same place
+}
+
+// given is a delivery of done.
+type given struct {
+	receipt uint64
+	id      resource.ID
 }
 
 // change is what a Commit does with one message of next.
 type change struct {
-	kind changeKind
-	slot int32
-	hold int32  // of a move
-	val  uint32 // the new value, once stored
-	idAt uint8
+	kind    changeKind
+	inPlace bool // of a move: the new value goes where the old one is, in apply
+	slot    int32
+	hold    int32  // of a move
+	hash    uint32 // of an admission
+	val     uint32 // the new value, once stored
+	place   *place // once it is applied
+	due     int64  // the same
 }
 
 type changeKind uint8
@@ -58,7 +75,7 @@ func (s *memorySession) Commit(ctx context.Context, done []Delivery, next ...Mes
 func (s *memorySession) commit(ctx context.Context, done []Delivery, next []Message, b *scratch,
 	finish func(next []Message, b *scratch)) error {
 	m := s.m
-	if err := m.encode(next, b); err != nil {
+	if err := m.encode(done, next, b); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -68,7 +85,7 @@ func (s *memorySession) commit(ctx context.Context, done []Delivery, next []Mess
 	for {
 		err := s.overLocked(ctx)
 		if err == nil {
-			err = s.checkLocked(done, next, b, turn)
+			err = s.checkLocked(b, turn)
 		}
 		if err == nil {
 			err = m.storeLocked(next, b)
@@ -93,172 +110,29 @@ func (s *memorySession) commit(ctx context.Context, done []Delivery, next []Mess
 	}
 }
 
-// encode makes a value of each message, before the lock is taken.
-func (m *Memory) encode(next []Message, b *scratch) error {
+// encode makes a value of each message, before the lock is taken, and reads all
+// that checkLocked wants: a Message and a Delivery are half a kilobyte each, and
+// a batch of them is read from end to end once, not once in each stage.
+func (m *Memory) encode(done []Delivery, next []Message, b *scratch) error {
+	for j := range done {
+		b.given = append(b.given, given{done[j].Receipt, done[j].Resource.ID})
+	}
 	now, _ := m.now()
 	for i := range next {
-		err := check(&next[i])
-		if err != nil {
+		if err := check(&next[i]); err != nil {
 			return err
 		}
-		var v encodedValue
-		b.bytes, v.shared, v.idAt, err = m.clock.appendValue(b.bytes, &next[i], next[i].Resource.Version+1, now)
-		if err != nil {
-			return err
+		r := &next[i].Resource
+		b.bytes = m.clock.appendValue(b.bytes, &next[i], r.Version+1, now)
+		v := encodedValue{end: len(b.bytes), version: r.Version}
+		if i < len(b.given) && b.given[i].id == r.ID {
+			v.inTurn = true
+		} else {
+			v.hash = hashOf(m.seed, &r.ID)
 		}
-		v.end = len(b.bytes)
 		b.values = append(b.values, v)
 	}
 	return nil
-}
-
-// checkLocked decides what the Commit does with each message, and changes
-// nothing. The errors are those of [Session.Commit], or errNoRoom.
-func (s *memorySession) checkLocked(done []Delivery, next []Message, b *scratch, turn *list.Element) error {
-	m := s.m
-	b.held, b.moved, b.changes = b.held[:0], b.moved[:0], b.changes[:0]
-	defer func() {
-		for _, h := range b.held {
-			if h != 0 {
-				m.holds.all[h].mark = 0
-			}
-		}
-	}()
-	stale := 0
-	for j := range done {
-		h := s.heldLocked(&done[j])
-		if h == 0 {
-			stale++
-		} else if m.holds.all[h].mark != 0 {
-			return fmt.Errorf("%w: resource %v is given up twice in one Commit", ErrRefused, done[j].Resource.ID)
-		} else {
-			m.holds.all[h].mark = int32(j) + 1
-		}
-		b.held = append(b.held, h)
-		b.moved = append(b.moved, false)
-	}
-	var exists []resource.ID
-	match := matcher{done: done, stale: stale, held: b.held}
-	for i := range next {
-		c, err := s.decideLocked(&next[i], i, b, &match)
-		if err == ErrExists {
-			exists = append(exists, next[i].Resource.ID)
-		} else if err != nil {
-			return err
-		}
-		b.changes = append(b.changes, c)
-	}
-	return s.verdictLocked(done, b, exists, turn)
-}
-
-// heldLocked returns the hold of a delivery, 0 if s doesn't hold it.
-func (s *memorySession) heldLocked(d *Delivery) int32 {
-	h := s.m.holds.find(s, d.Receipt)
-	if h != 0 && s.m.idLocked(s.m.holds.all[h].slot) != d.Resource.ID {
-		return 0
-	}
-	return h
-}
-
-// decideLocked says what becomes of next message m, the i-th.
-func (s *memorySession) decideLocked(msg *Message, i int, b *scratch, match *matcher) (change, error) {
-	m, id, version := s.m, msg.Resource.ID, msg.Resource.Version
-	j, slot := -1, int32(0)
-	if i < len(match.done) && match.done[i].Resource.ID == id {
-		j = i // as nearly everybody writes it
-		if h := b.held[j]; h != 0 {
-			slot = m.holds.all[h].slot
-		}
-	}
-	if slot == 0 {
-		slot = m.index.find(id)
-	}
-	if j < 0 {
-		if slot != 0 && m.slots.at(slot).is() == inHand {
-			j = int(m.holds.all[m.slots.at(slot).next].mark) - 1
-		}
-		if j < 0 {
-			j = match.find(id)
-		}
-	}
-	switch {
-	case j < 0 && slot != 0:
-		return change{}, ErrExists
-	case j < 0:
-		return change{kind: isAdmission}, nil
-	case b.moved[j]:
-		return change{}, fmt.Errorf("%w: resource %v is moved twice in one Commit", ErrRefused, id)
-	case b.held[j] == 0:
-		if slot != 0 && m.slots.at(slot).is() != inCommit && m.valueLocked(m.slots.at(slot)).version() > version {
-			b.moved[j] = true
-		} // else it is lost: verdictLocked finds it neither held nor moved
-		return change{kind: isPassed}, nil
-	}
-	if stored := m.valueLocked(m.slots.at(slot)).version(); stored != version {
-		return change{}, fmt.Errorf("%w: Version of resource %v: %d: want %d, the one received", ErrRefused, id, version, stored)
-	}
-	b.moved[j] = true
-	return change{kind: isMove, slot: slot, hold: b.held[j]}, nil
-}
-
-// verdictLocked looks at the Commit as a whole.
-func (s *memorySession) verdictLocked(done []Delivery, b *scratch, exists []resource.ID, turn *list.Element) error {
-	var lost []resource.ID
-	b.need = 0
-	for j, h := range b.held {
-		switch {
-		case b.moved[j]:
-		case h == 0:
-			lost = append(lost, done[j].Resource.ID)
-		default:
-			b.need-- // retired
-		}
-	}
-	if lost != nil {
-		return &LostError{IDs: lost}
-	}
-	if exists != nil {
-		return &ExistsError{IDs: exists}
-	}
-	for _, c := range b.changes {
-		if c.kind == isAdmission {
-			b.need++
-		}
-	}
-	if b.need > s.m.room.capacity {
-		return fmt.Errorf("%w: %d admissions at once into a queue for %d messages", ErrRefused, b.need, s.m.room.capacity)
-	}
-	if !s.m.room.fits(b.need, turn) {
-		return errNoRoom
-	}
-	return nil
-}
-
-// matcher finds the position of a resource among the deliveries that are not
-// held, for the rare Commit that has any.
-type matcher struct {
-	done  []Delivery
-	held  []int32
-	stale int
-	byID  map[resource.ID]int
-}
-
-func (x *matcher) find(id resource.ID) int {
-	if x.stale == 0 {
-		return -1
-	}
-	if x.byID == nil {
-		x.byID = make(map[resource.ID]int, x.stale)
-		for j, h := range x.held {
-			if h == 0 {
-				x.byID[x.done[j].Resource.ID] = j
-			}
-		}
-	}
-	if j, ok := x.byID[id]; ok {
-		return j
-	}
-	return -1
 }
 
 // storeLocked puts the values into the arena and the admissions into the index,
@@ -269,9 +143,8 @@ func (m *Memory) storeLocked(next []Message, b *scratch) error {
 		if c.kind == isPassed {
 			continue
 		}
-		err := m.storeOneLocked(c, next[i].Resource.ID, b.value(i), &b.values[i])
-		if err != nil {
-			m.unstoreLocked(b.changes[:i])
+		if err := m.storeOneLocked(c, &next[i].Resource, b.value(i)); err != nil {
+			m.unstoreLocked(b.changes[:i], b)
 			return err
 		}
 	}
@@ -279,41 +152,47 @@ func (m *Memory) storeLocked(next []Message, b *scratch) error {
 	return nil
 }
 
-func (m *Memory) storeOneLocked(c *change, id resource.ID, v value, e *encodedValue) (err error) {
-	like := m.lastText
+func (m *Memory) storeOneLocked(c *change, r *resource.Resource, v value) (err error) {
 	if c.kind == isMove {
-		like = m.valueLocked(m.slots.at(c.slot)).shared()
+		at := m.slots.at(c.slot).val
+		v.setShared(m.texts.hold(r, v.flags(), value(m.arena.get(at)).shared()))
+		if c.inPlace = m.arena.fits(at, len(v)); c.inPlace {
+			return nil
+		}
+	} else {
+		m.lastText = m.texts.hold(r, v.flags(), m.lastText)
+		v.setShared(m.lastText)
 	}
-	shared := m.texts.hold(e.shared, like)
-	v.setShared(shared)
 	if c.val, err = m.arena.put(v); err != nil {
-		m.texts.release(shared)
+		m.texts.release(v.shared())
 		return err
 	}
-	c.idAt = e.idAt
-	if c.kind == isAdmission {
-		m.lastText = shared
-		c.slot = m.slots.take()
-		sl := m.slots.at(c.slot)
-		sl.state, sl.val, sl.idAt = inCommit, c.val, c.idAt
-		if m.index.add(id, c.slot) != c.slot {
-			m.slots.give(c.slot)
-			m.dropValueLocked(c.val)
-			return fmt.Errorf("%w: resource %v is admitted twice in one Commit", ErrRefused, id)
-		}
+	if c.kind == isMove {
+		return nil
+	}
+	c.slot = m.slots.take()
+	sl := m.slots.at(c.slot)
+	sl.state, sl.val = inCommit, c.val
+	if m.index.add(c.hash, r.ID, c.slot) != c.slot {
+		m.slots.give(c.slot)
+		m.dropValueLocked(c.val)
+		return fmt.Errorf("%w: resource %v is admitted twice in one Commit", ErrRefused, r.ID)
 	}
 	return nil
 }
 
 // unstoreLocked undoes storeLocked but for the room.
-func (m *Memory) unstoreLocked(changes []change) {
-	for _, c := range changes {
-		switch c.kind {
-		case isAdmission:
-			m.index.remove(m.idLocked(c.slot))
-			m.slots.give(c.slot)
-			fallthrough
-		case isMove:
+func (m *Memory) unstoreLocked(changes []change, b *scratch) {
+	for i := range changes {
+		switch c := &changes[i]; {
+		case c.kind == isPassed:
+		case c.inPlace:
+			m.texts.release(b.value(i).shared())
+		default:
+			if c.kind == isAdmission {
+				m.index.remove(c.hash, m.idLocked(c.slot))
+				m.slots.give(c.slot)
+			}
 			m.dropValueLocked(c.val)
 		}
 	}
@@ -338,16 +217,25 @@ func (s *memorySession) applyLocked(next []Message, b *scratch) {
 	m := s.m
 	now, at := m.now()
 	m.room.used += min(b.need, 0)
+	var p *place
 	for i := range b.changes {
 		c := &b.changes[i]
 		if c.kind == isPassed {
 			continue
 		}
-		due := at
-		if !next[i].Due.IsZero() {
-			due = m.clock.nanos(next[i].Due, now)
+		if p == nil || p.name != next[i].Queue {
+			p = m.placeLocked(next[i].Queue)
 		}
-		m.landLocked(c, &next[i], due, at)
+		c.place, c.due = p, at
+		if !next[i].Due.IsZero() {
+			c.due = m.clock.nanos(next[i].Due, now)
+		}
+		b.touched ^= byte(p.wheel.touch(&m.slots, c.due))
+	}
+	for i := range b.changes {
+		if c := &b.changes[i]; c.kind != isPassed {
+			m.landLocked(c, next[i].Response, b.value(i), at)
+		}
 	}
 	for j, h := range b.held {
 		if h != 0 && !b.moved[j] {
@@ -355,41 +243,56 @@ func (s *memorySession) applyLocked(next []Message, b *scratch) {
 		}
 	}
 	// Once for each name in a row, not once for each message.
-	for i := range next {
-		if i == 0 || next[i].Queue != next[i-1].Queue {
-			m.wakeLocked(m.placeLocked(next[i].Queue), at)
+	p = nil
+	for i := range b.changes {
+		if c := &b.changes[i]; c.kind != isPassed && c.place != p {
+			p = c.place
+			m.wakeLocked(p, at)
 		}
 	}
 	m.room.wake()
 }
 
-// landLocked lets a message that was moved or admitted arrive.
-func (m *Memory) landLocked(c *change, msg *Message, due, now int64) {
+// landLocked lets a message that was moved or admitted arrive. v is its value.
+func (m *Memory) landLocked(c *change, response *resource.Response, v value, now int64) {
 	sl := m.slots.at(c.slot)
 	if c.kind == isMove {
 		m.holds.drop(c.hold)
 		m.leaveLocked(c.slot)
-		m.states[m.stateLocked(sl)]--
-		m.dropValueLocked(sl.val)
-		sl.val, sl.idAt = c.val, c.idAt
+		m.replaceLocked(c, sl, v)
 	}
-	m.states[m.stateLocked(sl)]++
-	p := m.placeLocked(msg.Queue)
-	if msg.Response != nil {
-		size := msg.Response.Size()
-		m.bodies[c.slot] = body{msg.Response, size}
-		p.body += size
+	m.states[v.state()]++
+	if response != nil {
+		size := response.Size()
+		m.bodies[c.slot] = body{response, size}
+		c.place.body += size
 	}
 	m.seq++
-	sl.due, sl.state = due, inCommit
+	sl.due, sl.state = c.due, inCommit
 	sl.setSeq(m.seq)
-	m.putLocked(p, c.slot, now)
+	m.putLocked(c.place, c.slot, now)
+}
+
+// replaceLocked gives a slot its new value, in the place of the old one.
+func (m *Memory) replaceLocked(c *change, sl *slot, v value) {
+	old := value(m.arena.get(sl.val))
+	m.states[old.state()]--
+	if c.inPlace {
+		m.texts.release(old.shared())
+		old.overwrite(v)
+		return
+	}
+	m.dropValueLocked(sl.val)
+	sl.val = c.val
 }
 
 // leaveLocked takes a slot that was held out of the counters of its name.
 func (m *Memory) leaveLocked(i int32) {
 	p := m.places[m.slots.at(i).place]
 	p.held--
+	if len(m.bodies) == 0 {
+		return
+	}
 	if b, ok := m.bodies[i]; ok {
 		p.body -= b.size
 		delete(m.bodies, i)
@@ -401,9 +304,11 @@ func (m *Memory) retireLocked(h int32) {
 	i := m.holds.all[h].slot
 	m.holds.drop(h)
 	m.leaveLocked(i)
-	m.index.remove(m.idLocked(i))
-	m.states[m.stateLocked(m.slots.at(i))]--
-	m.dropValueLocked(m.slots.at(i).val)
+	val := m.slots.at(i).val
+	v := value(m.arena.get(val))
+	m.index.remove(m.index.hash(v.id()), *v.id())
+	m.states[v.state()]--
+	m.dropValueLocked(val)
 	m.setAuxLocked(i, 0)
 	m.slots.give(i)
 }

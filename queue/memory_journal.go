@@ -124,7 +124,7 @@ func (p *prepared) abort() {
 	if m.closed {
 		return
 	}
-	m.unstoreLocked(p.b.changes)
+	m.unstoreLocked(p.b.changes, p.b)
 	m.room.used -= max(p.b.need, 0)
 	_, now := m.now()
 	for _, h := range p.b.held {
@@ -148,29 +148,27 @@ func (m *Memory) load(msg Message, marked bool, aux int64) error {
 		return err
 	}
 	now, at := m.now()
-	b, shared, idAt, err := m.clock.appendValue(nil, &msg, msg.Resource.Version, now)
-	if err != nil {
-		return err
-	}
+	v := value(m.clock.appendValue(nil, &msg, msg.Resource.Version, now))
+	h := hashOf(m.seed, &msg.Resource.ID)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return ErrClosed
 	}
-	if m.index.find(msg.Resource.ID) != 0 {
+	if m.index.find(h, msg.Resource.ID) != 0 {
 		return &ExistsError{IDs: []resource.ID{msg.Resource.ID}}
 	}
-	c := change{kind: isAdmission}
-	if err := m.storeOneLocked(&c, msg.Resource.ID, b, &encodedValue{end: len(b), shared: shared, idAt: idAt}); err != nil {
+	c := change{kind: isAdmission, hash: h}
+	if err := m.storeOneLocked(&c, &msg.Resource, v); err != nil {
 		return fmt.Errorf("queue: load: %w", err)
 	}
 	m.room.used++
 	m.setAuxLocked(c.slot, aux)
-	due := at
-	if !msg.Due.IsZero() {
-		due = m.clock.nanos(msg.Due, now)
-	}
 	p := m.placeLocked(msg.Queue)
+	c.place, c.due = p, at
+	if !msg.Due.IsZero() {
+		c.due = m.clock.nanos(msg.Due, now)
+	}
 	if p.wheel.count == 0 && len(p.near.entries)+len(p.late.entries)+p.line.len == 0 {
 		// What was due while nobody was there goes through the wheel too,
 		// which puts any number in order cheaply and little by little.
@@ -179,7 +177,7 @@ func (m *Memory) load(msg Message, marked bool, aux int64) error {
 		p.wheel.count++ // so that landing leaves pos alone
 		defer func() { p.wheel.count-- }()
 	}
-	m.landLocked(&c, &msg, due, at)
+	m.landLocked(&c, msg.Response, v, at)
 	if marked {
 		m.slots.at(c.slot).state |= redelivered
 	}

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"math/bits"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -73,8 +74,8 @@ func TestPreparedCommit(t *testing.T) {
 		p.apply([]int64{101, 102})
 		require.Len(t, tryReceive(t, other, "b"), 2)
 		require.Equal(t, 3, m.room.used)
-		require.EqualValues(t, 101, m.auxLocked(m.index.find(ds[0].Resource.ID)))
-		require.EqualValues(t, 102, m.auxLocked(m.index.find(fresh.Resource.ID)))
+		require.EqualValues(t, 101, m.auxLocked(m.index.find(m.index.hash(&ds[0].Resource.ID), ds[0].Resource.ID)))
+		require.EqualValues(t, 102, m.auxLocked(m.index.find(m.index.hash(&fresh.Resource.ID), fresh.Resource.ID)))
 		_, _, err = m.Find(t.Context(), ds[1].Resource.ID)
 		require.ErrorIs(t, err, ErrNotFound)
 	})
@@ -185,14 +186,14 @@ func TestLoad(t *testing.T) {
 		for _, d := range tryReceive(t, s, "a") {
 			got = append(got, d.Resource.Version)
 			require.Equal(t, d.Resource.Version == 13, d.Redelivered)
-			require.Equal(t, d.Resource.Version+990, m.auxLocked(m.index.find(d.Resource.ID)))
+			require.Equal(t, d.Resource.Version+990, m.auxLocked(m.index.find(m.index.hash(&d.Resource.ID), d.Resource.ID)))
 		}
 		require.Equal(t, []int64{12, 14, 11, 15, 13}, got, "in order of due, then of loading")
 		time.Sleep(time.Hour)
 		ds := tryReceive(t, s, "a")
 		require.Len(t, ds, 1)
 		require.NoError(t, s.Commit(t.Context(), ds))
-		slot := m.slots.free
+		slot := int32(bits.TrailingZeros64(m.slots.vacant[0].bits[0]))
 		require.Zero(t, m.auxLocked(slot), "the next in this slot has no number")
 		require.NoError(t, m.Close())
 		require.ErrorIs(t, m.load(testMessage("a", 50, now), false, 1), ErrClosed)

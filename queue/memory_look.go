@@ -13,7 +13,7 @@ import (
 // findLocked returns the slot of a resource that is in. One whose admission has
 // not taken effect isn't.
 func (m *Memory) findLocked(id resource.ID) (int32, error) {
-	i := m.index.find(id)
+	i := m.index.find(m.index.hash(&id), id)
 	if i == 0 || m.slots.at(i).is() == inCommit {
 		return 0, ErrNotFound
 	}
@@ -39,11 +39,7 @@ func (m *Memory) Find(ctx context.Context, id resource.ID) (msg Message, held bo
 	if err != nil {
 		return Message{}, false, err
 	}
-	ds, err := m.deliver(b)
-	if err != nil {
-		return Message{}, false, err
-	}
-	return ds[0].Message, held, nil
+	return m.deliver(b)[0].Message, held, nil
 }
 
 func (m *Memory) findInto(ctx context.Context, id resource.ID, b *scratch) (held bool, err error) {
@@ -196,11 +192,10 @@ func (m *Memory) appendMessages(ctx context.Context, ms []Message, name string, 
 	if err := m.readAll(ctx, name, ids, b); err != nil {
 		return nil, err
 	}
-	ds, err := m.deliver(b)
-	for i := range ds {
-		ms = append(ms, ds[i].Message)
+	for _, d := range m.deliver(b) {
+		ms = append(ms, d.Message)
 	}
-	return ms, err
+	return ms, nil
 }
 
 func (m *Memory) readAll(ctx context.Context, name string, ids []resource.ID, b *scratch) error {

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/cannedos/cannedos/resource"
 )
@@ -33,7 +34,9 @@ type scratch struct {
 	bytes   []byte
 	slots   []int32
 	taken   []taken
-	touched byte // see touchLocked
+	texts   int  // bytes of the texts of taken
+	touched byte // keeps the compiler from leaving out what loads ahead
+	given   []given
 	values  []encodedValue
 	changes []change
 	held    []int32 // of done: the number of its hold; 0: not held
@@ -58,10 +61,9 @@ type taken struct {
 func (m *Memory) release(b *scratch) {
 	const most = 1 << 20
 	clear(b.taken)
-	clear(b.values)
 	clear(b.changes)
-	b.bytes, b.slots, b.taken, b.values = b.bytes[:0], b.slots[:0], b.taken[:0], b.values[:0]
-	b.changes, b.held, b.moved = b.changes[:0], b.held[:0], b.moved[:0]
+	b.bytes, b.slots, b.taken, b.given, b.values = b.bytes[:0], b.slots[:0], b.taken[:0], b.given[:0], b.values[:0]
+	b.changes, b.held, b.moved, b.texts = b.changes[:0], b.held[:0], b.moved[:0], 0
 	if cap(b.bytes) <= most {
 		m.scratch.Put(b)
 	}
@@ -80,7 +82,7 @@ func (s *memorySession) Receive(ctx context.Context, name string, limit int) ([]
 	if err := s.collect(ctx, name, min(limit, maxBatch), b); err != nil {
 		return nil, err
 	}
-	return s.m.deliver(b)
+	return s.m.deliver(b), nil
 }
 
 // Take delivers the message of one resource, due or not; see [Taker].
@@ -90,11 +92,7 @@ func (s *memorySession) Take(ctx context.Context, id resource.ID) (Delivery, err
 	if err := s.takeID(ctx, id, b); err != nil {
 		return Delivery{}, err
 	}
-	ds, err := s.m.deliver(b)
-	if err != nil {
-		return Delivery{}, err
-	}
-	return ds[0], nil
+	return s.m.deliver(b)[0], nil
 }
 
 func (s *memorySession) takeID(ctx context.Context, id resource.ID, b *scratch) error {
@@ -228,7 +226,9 @@ func (s *memorySession) takeLocked(p *place, b *scratch) {
 		sl.next = h
 		t := m.readLocked(i, b)
 		t.receipt, t.redelivered = receipt, sl.state&redelivered != 0
-		t.response = m.bodies[i].Response
+		if len(m.bodies) > 0 {
+			t.response = m.bodies[i].Response
+		}
 	}
 }
 
@@ -236,12 +236,15 @@ func (s *memorySession) takeLocked(p *place, b *scratch) {
 // the memory in between: that takes a tenth of the time of loading each when it
 // is copied.
 func (m *Memory) touchLocked(b *scratch) {
+	x := byte(0)
 	for _, i := range b.slots {
 		v := m.arena.get(m.slots.at(i).val)
 		for at := 0; at < len(v); at += cacheLine {
-			b.touched ^= v[at]
+			x ^= v[at]
 		}
+		x ^= v[len(v)-1]
 	}
+	b.touched = x
 }
 
 const cacheLine = 64
@@ -251,27 +254,40 @@ func (m *Memory) readLocked(i int32, b *scratch) *taken {
 	sl := m.slots.at(i)
 	v := m.valueLocked(sl)
 	b.bytes = append(b.bytes, v...)
+	b.texts += len(v.texts())
 	b.taken = append(b.taken, taken{
 		end: len(b.bytes), due: sl.due, place: m.places[sl.place], shared: &m.texts.all[v.shared()].texts,
 	})
 	return &b.taken[len(b.taken)-1]
 }
 
+// textChunk is how many bytes of text the deliveries of a batch share: an object
+// for each costs as much as all else of decoding it, and one for all would keep
+// the texts of a batch, up to megabytes, for as long as anybody keeps one of them.
+const textChunk = 1 << 10
+
 // deliver decodes what was read into b. The names of places and the shared
 // texts never change, so no lock is needed.
-func (m *Memory) deliver(b *scratch) ([]Delivery, error) {
+func (m *Memory) deliver(b *scratch) []Delivery {
 	ds := make([]Delivery, len(b.taken))
-	start := 0
+	var chunk strings.Builder
+	start, left := 0, b.texts
 	for i := range b.taken {
 		t, d := &b.taken[i], &ds[i]
-		if err := m.clock.decode(&d.Message, b.bytes[start:t.end], t.shared); err != nil {
-			return nil, fmt.Errorf("queue: memory: %w", err)
+		v := value(b.bytes[start:t.end])
+		texts := v.texts()
+		if chunk.Cap()-chunk.Len() < len(texts) {
+			chunk.Reset()
+			chunk.Grow(max(min(left, textChunk), len(texts)))
 		}
-		start = t.end
+		at := chunk.Len()
+		chunk.Write(texts)
+		m.clock.decode(&d.Message, v, chunk.String()[at:], t.shared)
+		start, left = t.end, left-len(texts)
 		d.Queue, d.Due = t.place.name, m.clock.instant(t.due)
 		d.Response, d.Receipt, d.Redelivered = t.response, t.receipt, t.redelivered
 	}
-	return ds, nil
+	return ds
 }
 
 // giveBackLocked lets what was held wait again, where it was and marked.

@@ -51,6 +51,7 @@ func (l *line) remove(s *slab, i int32) {
 type heap struct {
 	is      state // of the slots in it
 	entries []heapEntry
+	steps   int // entries put somewhere, for the test that counts them
 }
 
 type heapEntry struct {
@@ -124,6 +125,7 @@ func (h *heap) down(s *slab, at int, e heapEntry) {
 }
 
 func (h *heap) set(s *slab, at int, e heapEntry) {
+	h.steps++
 	h.entries[at] = e
 	s.at(e.slot).prev = int32(at)
 }

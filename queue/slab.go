@@ -1,5 +1,7 @@
 package queue
 
+import "math/bits"
+
 // A slab holds the fixed part of every message, 32 bytes each, in chunks that
 // never move. Messages name each other by number, so there is no pointer for
 // the collector to follow, however many wait.
@@ -8,17 +10,24 @@ package queue
 //	         1 ──► [ slot 4096 | slot 4097 | ...             ]
 //	         2 ──► ...                    more as they are needed; none is copied
 //
-//	slot     due 8 | seq 4 | next 4 | prev 4 | val 4 | place 4 | seqHigh 2 | state 1 | idAt 1
+//	slot     due 8 | seq 4 | next 4 | prev 4 | val 4 | place 4 | seqHigh 2 | state 1
 //	                           │                 │       └─ number of its name
 //	                           │                 └─ where the arena has the rest
 //	                           └─ its neighbours in a list of the wheel or in a line;
 //	                              what else they hold is said at the states
 //
-// A message keeps its slot from its admission until it is retired.
+//	vacant   a bit for each slot of a chunk that was given back, and the number of
+//	         the next chunk that has any
+//
+// A message keeps its slot from its admission until it is retired. Slots are
+// handed out chunk by chunk and in order, so that a batch of admissions writes
+// to one stretch of memory, whoever was retired before in whatever order. (Tried:
+// a list of them through the slots, each of which was a trip of its own.)
 type slab struct {
 	chunks []*[slabChunk]slot
-	free   int32 // first of the slots given back, linked by next; 0: none
-	fresh  int32 // slots handed out at least once, slot 0 included
+	vacant []vacancies // by chunk
+	first  int32       // 1 + the number of the first chunk with a vacancy; 0: none
+	fresh  int32       // slots handed out at least once, slot 0 included
 	used   int
 }
 
@@ -26,6 +35,14 @@ const (
 	slabBits  = 12
 	slabChunk = 1 << slabBits
 )
+
+// vacancies are the slots of a chunk that were given back.
+type vacancies struct {
+	bits  [slabChunk / 64]uint64
+	count int32
+	from  int32 // no word before this one has a bit
+	next  int32 // like slab.first, while count isn't 0
+}
 
 // slot is the fixed part of a message. The zero slot is free.
 type slot struct {
@@ -37,14 +54,13 @@ type slot struct {
 	place   int32
 	seqHigh uint16
 	state   state
-	idAt    uint8 // where in its value the id of the resource begins
 }
 
 // state says which structure a message is in, and so what next and prev mean.
 type state uint8
 
 const (
-	slotFree state = iota // next: the next free slot
+	slotFree state = iota // no links
 	inCommit              // of a Commit that has not taken effect; no links
 	inWheel               // a list of the wheel: next, and prev or the bucket
 	inNear                // the heap of what is nearly due: prev is the position
@@ -62,25 +78,45 @@ func (s *slab) at(i int32) *slot { return &s.chunks[i>>slabBits][i&(slabChunk-1)
 // take returns a slot of its own, zero but for what the caller sets.
 func (s *slab) take() int32 {
 	s.used++
-	if i := s.free; i != 0 {
-		sl := s.at(i)
-		s.free = sl.next
-		*sl = slot{}
-		return i
+	if s.first != 0 {
+		return s.reuse()
 	}
 	s.fresh = max(s.fresh, 1) // slot 0 is nobody
 	if int(s.fresh)>>slabBits == len(s.chunks) {
 		s.chunks = append(s.chunks, new([slabChunk]slot))
+		s.vacant = append(s.vacant, vacancies{})
 	}
 	s.fresh++
 	return s.fresh - 1
 }
 
+// reuse takes the first vacancy of the first chunk that has any.
+func (s *slab) reuse() int32 {
+	n := s.first - 1
+	v := &s.vacant[n]
+	for v.bits[v.from] == 0 {
+		v.from++
+	}
+	i := v.from*64 + int32(bits.TrailingZeros64(v.bits[v.from]))
+	v.bits[v.from] &= v.bits[v.from] - 1
+	if v.count--; v.count == 0 {
+		s.first = v.next
+	}
+	return n<<slabBits + i
+}
+
 // give takes a slot back.
 func (s *slab) give(i int32) {
 	s.used--
-	*s.at(i) = slot{next: s.free}
-	s.free = i
+	*s.at(i) = slot{}
+	v := &s.vacant[i>>slabBits]
+	if v.count == 0 {
+		v.next, s.first = s.first, i>>slabBits+1
+	}
+	word := i & (slabChunk - 1) / 64
+	v.bits[word] |= 1 << (i % 64)
+	v.from = min(v.from, word)
+	v.count++
 }
 
 // is returns the state without the bits beside it.

@@ -11,7 +11,7 @@ import (
 	"github.com/cannedos/cannedos/queue"
 )
 
-func TestTimingSorterDefaultTiers(t *testing.T) {
+func TestD18_TiersAreForShortWaits(t *testing.T) {
 	t.Parallel()
 	s, err := queue.NewTimingSorter(queue.DefaultTiers()...)
 	require.NoError(t, err)

@@ -41,7 +41,8 @@ type wheel struct {
 	pos    int64 // tick; never greater than that of anything in the wheel
 	count  int
 	levels [levels]*level
-	ahead  int64 // tick up to which buckets have been touched: see touch
+	ahead  int64 // tick up to which buckets have been touched: see touchAhead
+	steps  int   // slots put somewhere or loaded, for the test that counts them
 	spare  *page // an empty one, so that a page isn't made for each message of a quiet name
 }
 
@@ -78,6 +79,7 @@ func (w *wheel) insert(s *slab, i int32) {
 // place puts slot i into the lowest level that reaches it. The topmost reaches
 // everything.
 func (w *wheel) place(s *slab, i int32) {
+	w.steps++
 	sl := s.at(i)
 	sl.become(inWheel)
 	tick := tickOf(sl.due)
@@ -233,7 +235,7 @@ func (w *wheel) turn(s *slab, near *heap, tick int64, most int) (touched int, do
 			continue
 		}
 		if bucket >= w.ahead {
-			w.touch(s, bucket)
+			w.touchAhead(s, bucket)
 		}
 		n, empty := w.drain(s, near, bucket, first, most-touched)
 		touched += n
@@ -245,10 +247,25 @@ func (w *wheel) turn(s *slab, near *heap, tick int64, most int) (touched int, do
 	return touched, false
 }
 
-// touch loads the slots of the next few buckets. A list can only be followed one
+// touch loads what insert will need for a message of that due: the bucket, and
+// the slot that is the first in it.
+func (w *wheel) touch(s *slab, due int64) int32 {
+	tick := tickOf(due)
+	if w.levels[0] == nil || tick-w.pos < 0 || tick-w.pos >= span {
+		return 0 // an upper level, with few buckets, which are near
+	}
+	at := int(tick & (span - 1))
+	p := w.levels[0].pages[at>>pageBits]
+	if p == nil {
+		return 0
+	}
+	return s.at(p.first[at&(pageSize-1)]).prev // slot 0 can be read too
+}
+
+// touchAhead loads the slots of the next few buckets. A list can only be followed one
 // slot after the other, and each costs a trip to the memory; several lists side
 // by side make their trips together.
-func (w *wheel) touch(s *slab, bucket int64) {
+func (w *wheel) touchAhead(s *slab, bucket int64) {
 	var at [16]int32 // slot 0, where a list has ended, has no next
 	for i := range at {
 		n := int(bucket+int64(i)) & (span - 1)
@@ -261,7 +278,10 @@ func (w *wheel) touch(s *slab, bucket int64) {
 		more = false
 		for i, slot := range at {
 			at[i] = s.at(slot).next
-			more = more || slot != 0
+			if slot != 0 {
+				more = true
+				w.steps++
+			}
 		}
 	}
 }
@@ -275,6 +295,7 @@ func (w *wheel) drain(s *slab, near *heap, bucket int64, first int32, most int) 
 		n++
 	}
 	w.count -= n
+	w.steps += n
 	w.restart(s, 0, bucket, first)
 	return n, first == 0
 }

@@ -183,9 +183,9 @@ func TestWheelUpperLevelFirst(t *testing.T) {
 	require.Equal(t, []int64{at, at}, got)
 }
 
-// TestWheelWork counts, with no clock, what a message costs over its way through
+// TestD18_AMessageIsTouchedSeldomWhateverItsWait counts, with no clock, what a message costs over its way through
 // the wheel: how often it is touched doesn't depend on how many there are.
-func TestWheelWork(t *testing.T) {
+func TestD18_AMessageIsTouchedSeldomWhateverItsWait(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1_000, 30_000} {
 		for _, wait := range []time.Duration{time.Minute, time.Hour, 300 * 24 * time.Hour} {

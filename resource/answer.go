@@ -9,6 +9,7 @@ import (
 // but the body.
 type Answer struct {
 	Origin      string      // of the URL that answered
+	Path        string      // of that URL, without its query; empty: not known, and limits by endpoint are then those of the scope
 	Status      int         // HTTP status; 0 when there was no answer
 	Header      http.Header // as net/http canonicalises it; may be nil
 	Excerpt     []byte      // the beginning of the body of a rejection: dialects look for their markers in it
@@ -17,6 +18,7 @@ type Answer struct {
 	Received    time.Time   // when the header had arrived, or when it was clear that none would
 	Finished    time.Time   // when the body had been read; zero: there was none to read
 	Digest      uint64      // of the body of a 200; zero: not known
+	Hint        Hint        // what the body of a 200 says of its own interval, by [FeedHint]; zero: nothing
 
 	// Trouble says what went wrong beside the status: ReasonNetwork, ReasonTLS,
 	// ReasonBroken, ReasonMediaType, ReasonToken, or ReasonMoved for redirects
@@ -29,6 +31,10 @@ type Answer struct {
 	// the permanent redirects at the beginning of the chain, empty for none.
 	Target    string
 	Permanent string
+
+	// Strikes is how often in a row the bucket of the request was limited, this
+	// answer included.
+	Strikes uint8
 
 	// Jitter is a random number from [0,1): where in the spread of an added wait
 	// this answer falls.

@@ -7,23 +7,38 @@ import (
 	"time"
 )
 
-func BenchmarkAnalyze(b *testing.B) {
-	now := time.Now()
-	for _, c := range []struct {
+// decisions are one of each way in which the Analyzer's decision ends.
+func decisions(now time.Time) []struct {
+	name string
+	r    Resource
+	s    Snapshot
+	want Decision
+} {
+	quota := Bucket{Answered: true, Known: true, Limit: 5000, Remaining: 4000, Reset: now.Add(time.Hour)}
+	empty, scope := quota, Bucket{Answered: true, Cap: 1}
+	empty.Remaining = 0
+	due := Resource{Polls: 1, NotBefore: now.Add(-time.Second)}
+	later := now.Add(time.Hour)
+	return []struct {
 		name string
 		r    Resource
 		s    Snapshot
+		want Decision
 	}{
-		{"interval", Resource{State: WaitingForInterval, NotBefore: now.Add(time.Hour)}, Snapshot{}},
-		{"ready", Resource{Polls: 1, NotBefore: now.Add(-time.Second)}, Snapshot{
-			Scope: Bucket{Answered: true, Cap: 1},
-			Quota: Bucket{Answered: true, Known: true, Limit: 5000, Remaining: 4000, Reset: now.Add(time.Hour)},
-		}},
-		{"limit", Resource{Polls: 1, NotBefore: now.Add(-time.Second)}, Snapshot{
-			Scope: Bucket{Answered: true, Cap: 1},
-			Quota: Bucket{Answered: true, Known: true, Limit: 5000, Reset: now.Add(time.Hour)},
-		}},
-	} {
+		{"interval", Resource{State: WaitingForInterval, NotBefore: later}, Snapshot{}, Decision{Kind: At, State: WaitingForInterval, At: later}},
+		{"ready", due, Snapshot{Scope: scope, Quota: quota}, Decision{Why: ReasonDue}},
+		{"limit", due, Snapshot{Scope: scope, Quota: empty}, Decision{Kind: Line, State: WaitingForReset, At: later.Add(AfterReset), Why: ReasonPrimary}},
+		{"parked", due, Snapshot{Scope: Bucket{Park: later, Why: ReasonSecondary}}, Decision{Kind: Line, State: WaitingForReset, At: later, Why: ReasonSecondary, Wide: true}},
+		{"host", due, Snapshot{Host: Host{Trips: 1, Until: later}}, Decision{Kind: Line, State: WaitingForServerAlive, At: later, Why: ReasonBreaker, Wide: true}},
+		{"claimed", Resource{Owner: Owner{1}, ClaimUntil: later}, Snapshot{}, Decision{Kind: At, State: HasOwner, At: later.Add(DefaultInterval), Why: ReasonClaimed}},
+		{"paused", Resource{State: Paused}, Snapshot{}, Decision{Kind: At, State: Paused, At: now.Add(pausedFor), Why: ReasonPaused}},
+		{"ended", Resource{State: Gone, Why: ReasonGone}, Snapshot{}, Decision{Kind: Fault, State: Gone, Why: ReasonGone}},
+	}
+}
+
+func BenchmarkAnalyze(b *testing.B) {
+	now := time.Now()
+	for _, c := range decisions(now) {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
@@ -54,7 +69,7 @@ func BenchmarkParse(b *testing.B) {
 	reset := a.Received.Add(30 * time.Minute).Unix()
 	a.Header.Set("X-Ratelimit-Reset", strconv.FormatInt(reset, 10))
 	r := full()
-	r.Hop, r.Moved, r.Seen = "", "", 0
+	r.Hop, r.Moved, r.Seen, r.Hint = "", "", 0, Hint{}
 	r.Validators.ETag = a.Header.Get("Etag")
 	var p Parser
 	if l := p.Lesson(a); !l.HasQuota {
@@ -103,7 +118,7 @@ func BenchmarkSettle(b *testing.B) {
 // polled is a resource as it usually is: polled for a while, nothing odd.
 func polled() Resource {
 	r := full()
-	r.Owner, r.Claimed, r.ClaimUntil, r.Hop, r.Moved, r.Cause = Owner{}, time.Time{}, time.Time{}, "", "", ""
+	r.Owner, r.Claimed, r.ClaimUntil, r.Hop, r.Moved, r.Cause, r.Hint = Owner{}, time.Time{}, time.Time{}, "", "", "", Hint{}
 	r.State, r.Why = WaitingForInterval, ReasonPollInterval
 	return r
 }
@@ -118,9 +133,21 @@ func TestAllocations(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { _ = r.UnmarshalBinary(text) }); n > 1 {
 		t.Errorf("decoding allocates %v times", n)
 	}
-	s := Snapshot{Quota: known(0, at(sec))}
-	if n := testing.AllocsPerRun(100, func() { Decide(&r, &s, at(0)) }); n > 0 {
-		t.Errorf("deciding allocates %v times", n)
+	now := time.Now()
+	for _, c := range decisions(now) {
+		var d Decision
+		if n := testing.AllocsPerRun(100, func() { d = Decide(&c.r, &c.s, now) }); n > 0 {
+			t.Errorf("deciding %s allocates %v times", c.name, n)
+		}
+		if d != c.want {
+			t.Errorf("deciding %s: %+v, not %+v", c.name, d, c.want)
+		}
+	}
+	var p Parser
+	a := unchanged()
+	a.Header.Set("X-Ratelimit-Reset", strconv.FormatInt(a.Received.Add(sec).Unix(), 10))
+	if n := testing.AllocsPerRun(100, func() { l := p.Lesson(a); p.Apply(&r, a, &l) }); n > 0 {
+		t.Errorf("parsing a 304 of GitHub's allocates %v times", n)
 	}
 	buf := make([]byte, 0, 1024)
 	if n := testing.AllocsPerRun(100, func() { buf, _ = r.AppendBinary(buf[:0]) }); n > 0 {

@@ -6,6 +6,7 @@ import "time"
 const (
 	AfterReset     = time.Second      // added to every reset: an origin may still refuse at the very second (rule G-12)
 	LimitFallback  = time.Minute      // a limit without any instant: at least this, growing (rules G-13, S-429)
+	CredentialWait = time.Hour        // a credential that was not accepted is tried again only after this, growing (rule S-401)
 	EdgeWait       = time.Minute      // the first wait of an EdgeError, then doubling (rule S-edge)
 	MaxLimitWait   = 24 * time.Hour   // the longest wait of our own making; the origin's own are not cut
 	MaxLimitJitter = 30 * time.Second // most that is added to a wait for a limit (rule S-backoff)
@@ -46,6 +47,9 @@ type Bucket struct {
 	// bucket hands out in no window that it knows. The one request that asks
 	// after the reset is exempt, or nothing would ever be known again.
 	Reserve int64
+	// ReservePercent is the same as a share of Limit, rounded up. The larger of
+	// the two counts.
+	ReservePercent uint8
 
 	// Park is the instant before which nothing may be sent, because of Why.
 	Park    time.Time
@@ -73,6 +77,7 @@ type Bucket struct {
 type Snapshot struct {
 	Scope Bucket // the scope as a whole
 	Quota Bucket // the named quota inside it
+	Host  Host   // the server behind both
 }
 
 // Admit says whether the bucket lets one more request go at the instant now:
@@ -113,8 +118,8 @@ func (b *Bucket) admit(now time.Time, d *Decision) {
 	switch {
 	case b.Cap > 0 && b.InFlight >= b.Cap:
 		d.wait(time.Time{}, ReasonConcurrency)
-	case inForce && left <= b.Reserve:
-		if b.InFlight > 0 && !b.exhausted() {
+	case inForce && left <= b.reserved():
+		if !b.exhausted() {
 			opens = time.Time{} // an answer in flight may still say that it was free
 		}
 		d.wait(opens, ReasonPrimary)
@@ -140,9 +145,28 @@ func ahead(t, now time.Time) bool { return t != time.Time{} && now.Before(t) }
 // left is what remains of the window, but for what is in flight.
 func (b *Bucket) left() int64 { return b.Remaining - b.Unsaid }
 
+// reserved is what of the known window is kept for others. A percentage leaves
+// at least one request, or a small quota would never be used.
+func (b *Bucket) reserved() int64 {
+	if b.ReservePercent == 0 {
+		return b.Reserve
+	}
+	limit := min(b.Limit, 1<<50) // the product fits
+	share := (limit*int64(min(b.ReservePercent, 100)) + 99) / 100
+	return max(b.Reserve, min(share, limit-1))
+}
+
+// Left is how many requests of the known window remain by the latest word, less
+// what is reserved.
+func (b *Bucket) Left() int64 { return max(0, b.Remaining-b.reserved()) }
+
+// Spare is how many requests of the known window may still be sent: what
+// remains, less what is reserved and what is in flight or of unknown cost.
+func (b *Bucket) Spare() int64 { return max(0, b.left()-b.reserved()-int64(b.InFlight)) }
+
 // exhausted reports whether the window has nothing left, whatever the requests
 // in flight turn out to cost.
-func (b *Bucket) exhausted() bool { return b.left() <= b.Reserve }
+func (b *Bucket) exhausted() bool { return b.left() <= b.reserved() }
 
 // inForce reports whether the window that is known may still be running.
 func (b *Bucket) inForce(now time.Time) bool { return b.Known && now.Before(b.opens()) }
@@ -153,6 +177,15 @@ func (b *Bucket) opens() time.Time { return b.Reset.Add(AfterReset + b.lag) }
 // Take counts a request as in flight. The caller has asked Admit under the same
 // lock.
 func (b *Bucket) Take() { b.InFlight++ }
+
+// Renew ends a park that is there because the credential was not accepted: it
+// has changed since. One request alone finds out whether that helped. Parks for
+// other reasons stay (rule D-8).
+func (b *Bucket) Renew() {
+	if b.Why == ReasonCredential {
+		b.Park, b.Why, b.Strikes, b.Answered = time.Time{}, ReasonNone, 0, false
+	}
+}
 
 // Release takes a request back that certainly never left.
 func (b *Bucket) Release() { b.InFlight = max(0, b.InFlight-1) }

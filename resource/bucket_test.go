@@ -16,6 +16,7 @@ func spend(b *Bucket, l *Lesson, sent, now time.Duration) {
 
 const sec = time.Second
 
+// Peer go-github-2: answers that come late overwrite what newer ones have told.
 func TestD6_AnswersOutOfOrder(t *testing.T) {
 	b := known(10, at(100*sec))
 	spend(&b, quota(7, at(100*sec)), 1*sec, 5*sec)
@@ -64,6 +65,8 @@ func TestD6_AnOriginMayTakeAWindowBack(t *testing.T) {
 	require.Equal(t, at(1000*sec), b.Reset)
 }
 
+// Peer go-github-1: an answer without rate headers, of a proxy or of a server
+// whose limits are off, overwrites what is known with zeros.
 func TestD7_NoHeadersNoWrite(t *testing.T) {
 	for name, l := range map[string]*Lesson{"200": {}, "502": {Failure: true}, "cache": {Cached: true}} {
 		b := known(3, at(time.Hour))
@@ -79,8 +82,8 @@ func TestD7_NoHeadersNoWrite(t *testing.T) {
 	require.True(t, b.Known)
 }
 
-// A peer clears its state by a timer that was set for an older limit, and so
-// forgets the newer one.
+// Peer gofri-5: the timer of an older limit clears whatever is noted when it
+// fires, and so forgets a newer one.
 func TestD8_ParksOnlyLengthen(t *testing.T) {
 	b := Bucket{Answered: true}
 	for range 3 {
@@ -98,6 +101,10 @@ func TestD8_ParksOnlyLengthen(t *testing.T) {
 	require.Equal(t, at(300*sec), b.Admit(at(60*sec)).At)
 }
 
+// Peer gofri-1: a limit is noted only once a request was rejected: a 200 that
+// says that nothing remains is ignored.
+// Peer url-frontier-1: whether the delay is over was asked first and noted
+// later, so that two clients got the same turn.
 func TestD2_TakenRequestsCountAtOnce(t *testing.T) {
 	b := known(3, at(100*sec))
 	for range 3 {
@@ -328,6 +335,8 @@ func TestD6_OldRequestsAnsweredAfterTheReset(t *testing.T) {
 	require.Zero(t, b.Unsaid)
 }
 
+// Peer airbyte-5: its users find that it uses up the whole quota, of which
+// their other programs live.
 func TestG9_TheReserveIsLeft(t *testing.T) {
 	b := known(10, at(100*sec))
 	b.Reserve = 4
@@ -359,6 +368,8 @@ func TestG10_DeclaredRateAndConcurrency(t *testing.T) {
 }
 
 // An origin that says "now" and refuses again is not asked in a hot loop.
+//
+// Peer retryablehttp-3: a date that is past means at once, again and again.
 func TestH1_RetryAfterNowMeetsOurOwnBackoff(t *testing.T) {
 	b := Bucket{Answered: true}
 	now := at(0)
@@ -449,4 +460,50 @@ func TestSplit_WhoLearnsWhat(t *testing.T) {
 	served := Lesson{HasQuota: true, Remaining: 3}
 	scope, inside = served.Split(true)
 	require.False(t, scope.Failure || inside.Failure)
+}
+
+// Peer nutch-1: a share is computed by dividing whole numbers first, and is
+// always zero.
+func TestG9_TheReserveAsAShare(t *testing.T) {
+	for _, c := range []struct {
+		limit, reserve int64
+		percent        uint8
+		left           int64 // that others keep
+	}{
+		{5000, 0, 10, 500},
+		{5000, 600, 10, 600},
+		{5000, 400, 10, 500},
+		{15, 0, 10, 2}, // rounded up
+		{60, 0, 100, 59},
+		{60, 0, 255, 59},
+		{1, 0, 50, 0}, // or a quota of one would never be used
+		{0, 0, 50, 0},
+		{1 << 62, 0, 1, (1<<50 + 99) / 100},
+	} {
+		b := known(c.limit, at(time.Hour))
+		b.Limit, b.Reserve, b.ReservePercent = c.limit, c.reserve, c.percent
+		require.Equal(t, c.limit-c.left, b.Spare(), "%+v", c)
+		b.Remaining = c.left
+		require.Equal(t, Line, b.Admit(at(0)).Kind, "%+v", c)
+		b.Remaining = c.left + 1
+		require.Equal(t, Ready, b.Admit(at(0)).Kind, "%+v", c)
+		require.Equal(t, int64(1), b.Spare(), "%+v", c)
+		b.Take()
+		require.Zero(t, b.Spare(), "%+v", c)
+	}
+}
+
+func TestS401_ARenewedCredentialEndsItsParkOnly(t *testing.T) {
+	parked := Bucket{Park: at(time.Hour), Why: ReasonCredential, Strikes: 3, Answered: true}
+	parked.Renew()
+	require.Equal(t, Decision{Kind: Ready, Why: ReasonProbe}, parked.Admit(at(0)))
+	parked.Take()
+	require.Equal(t, Line, parked.Admit(at(0)).Kind, "one request alone finds out")
+
+	for _, why := range []Reason{ReasonPrimary, ReasonSecondary, ReasonOverload} {
+		other := Bucket{Park: at(time.Hour), Why: why, Strikes: 3, Answered: true}
+		before := other
+		other.Renew()
+		require.Equal(t, before, other, "a new token does not end another limit")
+	}
 }

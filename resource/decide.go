@@ -56,7 +56,8 @@ const pausedFor = time.Hour
 
 // Decide says how r goes on at the instant now, given its buckets. It is pure
 // and allocates nothing. Order of the checks: error, pause, owner, interval, and
-// then of the scope and of the quota: park, edge case, concurrency, limit, rate.
+// then of the host whether it answers, and of the scope and of the quota: park,
+// edge case, concurrency, limit, rate.
 // An edge case is one of a bucket, so a resource that is not due has no part in
 // it, and no business in its line.
 //
@@ -84,6 +85,10 @@ func Decide(r *Resource, s *Snapshot, now time.Time) (d Decision) {
 		if r.State == Idle || r.State == HasOwner {
 			d.State, d.Why = WaitingForInterval, ReasonInterval
 		}
+		return d
+	}
+	if s.Host.admit(now, &d); d.Kind != Ready {
+		d.Wide = true
 		return d
 	}
 	if s.Scope.admit(now, &d); d.Kind != Ready {

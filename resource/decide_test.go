@@ -19,33 +19,37 @@ func TestDecide_OrderOfTheChecks(t *testing.T) {
 		s    Snapshot
 		want Decision
 	}{
-		{"never requested", Resource{}, Snapshot{free, free}, Decision{Kind: Ready, Why: ReasonNever}},
-		{"due", Resource{Polls: 1, NotBefore: at(0)}, Snapshot{free, free}, Decision{Kind: Ready, Why: ReasonDue}},
-		{"first of its bucket", Resource{Polls: 1}, Snapshot{free, Bucket{}}, Decision{Kind: Ready, Why: ReasonProbe}},
+		{"never requested", Resource{}, Snapshot{Scope: free, Quota: free}, Decision{Kind: Ready, Why: ReasonNever}},
+		{"due", Resource{Polls: 1, NotBefore: at(0)}, Snapshot{Scope: free, Quota: free}, Decision{Kind: Ready, Why: ReasonDue}},
+		{"first of its bucket", Resource{Polls: 1}, Snapshot{Scope: free, Quota: Bucket{}}, Decision{Kind: Ready, Why: ReasonProbe}},
 		{
-			"error before all", Resource{State: Error, Why: ReasonRequest, Owner: owner, NotBefore: at(60 * sec)}, Snapshot{parked, parked},
+			"error before all", Resource{State: Error, Why: ReasonRequest, Owner: owner, NotBefore: at(60 * sec)}, Snapshot{Scope: parked, Quota: parked},
 			Decision{Kind: Fault, State: Error, Why: ReasonRequest},
 		},
-		{"gone", Resource{State: Gone, Why: ReasonGone}, Snapshot{free, free}, Decision{Kind: Fault, State: Gone, Why: ReasonGone}},
+		{"gone", Resource{State: Gone, Why: ReasonGone}, Snapshot{Scope: free, Quota: free}, Decision{Kind: Fault, State: Gone, Why: ReasonGone}},
 		{
-			"pause before owner", Resource{State: Paused, Owner: owner}, Snapshot{free, free},
+			"pause before owner", Resource{State: Paused, Owner: owner}, Snapshot{Scope: free, Quota: free},
 			Decision{Kind: At, State: Paused, At: at(pausedFor), Why: ReasonPaused},
 		},
 		{
-			"owner before interval", Resource{State: HasOwner, Owner: owner, ClaimUntil: at(30 * sec), NotBefore: at(600 * sec)}, Snapshot{parked, parked},
+			"owner before interval", Resource{State: HasOwner, Owner: owner, ClaimUntil: at(30 * sec), NotBefore: at(600 * sec)}, Snapshot{Scope: parked, Quota: parked},
 			Decision{Kind: At, State: HasOwner, At: at(90 * sec), Why: ReasonClaimed},
 		},
 		{
-			"interval before limit", Resource{State: WaitingForServerAlive, Why: ReasonServer, NotBefore: at(60 * sec)}, Snapshot{edge, parked},
+			"interval before limit", Resource{State: WaitingForServerAlive, Why: ReasonServer, NotBefore: at(60 * sec)}, Snapshot{Scope: edge, Quota: parked},
 			Decision{Kind: At, State: WaitingForServerAlive, At: at(60 * sec), Why: ReasonServer},
 		},
 		{
-			"a wait that nobody named", Resource{NotBefore: at(60 * sec)}, Snapshot{free, free},
+			"a wait that nobody named", Resource{NotBefore: at(60 * sec)}, Snapshot{Scope: free, Quota: free},
 			Decision{Kind: At, State: WaitingForInterval, At: at(60 * sec), Why: ReasonInterval},
 		},
-		{"scope before quota", Resource{Polls: 1}, Snapshot{parked, edge}, Decision{Kind: Line, State: WaitingForReset, At: at(90 * sec), Why: ReasonSecondary, Wide: true}},
-		{"edge case", Resource{Polls: 1}, Snapshot{free, edge}, Decision{Kind: Line, State: EdgeError, At: at(60 * sec), Why: ReasonEdge}},
-		{"limit", Resource{Polls: 1}, Snapshot{free, known(0, at(60*sec))}, Decision{Kind: Line, State: WaitingForReset, At: at(61 * sec), Why: ReasonPrimary}},
+		{"scope before quota", Resource{Polls: 1}, Snapshot{Scope: parked, Quota: edge}, Decision{Kind: Line, State: WaitingForReset, At: at(90 * sec), Why: ReasonSecondary, Wide: true}},
+		{
+			"host before scope", Resource{Polls: 1}, Snapshot{Host: Host{Trips: 1, Until: at(5 * sec)}, Scope: parked, Quota: free},
+			Decision{Kind: Line, State: WaitingForServerAlive, At: at(5 * sec), Why: ReasonBreaker, Wide: true},
+		},
+		{"edge case", Resource{Polls: 1}, Snapshot{Scope: free, Quota: edge}, Decision{Kind: Line, State: EdgeError, At: at(60 * sec), Why: ReasonEdge}},
+		{"limit", Resource{Polls: 1}, Snapshot{Scope: free, Quota: known(0, at(60*sec))}, Decision{Kind: Line, State: WaitingForReset, At: at(61 * sec), Why: ReasonPrimary}},
 	} {
 		require.Equal(t, c.want, Decide(&c.r, &c.s, at(0)), c.name)
 	}
@@ -53,7 +57,7 @@ func TestDecide_OrderOfTheChecks(t *testing.T) {
 
 func TestD15_NeverRequestedIsReadyAtOnce(t *testing.T) {
 	r := newborn(t)
-	s := Snapshot{Bucket{Answered: true}, Bucket{Answered: true}}
+	s := Snapshot{Scope: Bucket{Answered: true}, Quota: Bucket{Answered: true}}
 	require.Equal(t, Decision{Kind: Ready, Why: ReasonNever}, Decide(r, &s, at(0)))
 	poll(r, got(200))
 	require.Equal(t, at(DefaultInterval), Decide(r, &s, at(0)).At)
@@ -64,8 +68,11 @@ func TestD15_NeverRequestedIsReadyAtOnce(t *testing.T) {
 
 // The answer to a claim that nobody holds any more is lost: it counts as sent
 // when it could last have left, and no claim holds a resource for ever.
+//
+// Peer url-frontier-3: what becomes of a reservation whose holder dies was
+// open: it has to keep others away until the request is certainly over.
 func TestD4_ClaimsCountAsSent(t *testing.T) {
-	s := Snapshot{Bucket{Answered: true}, Bucket{Answered: true}}
+	s := Snapshot{Scope: Bucket{Answered: true}, Quota: Bucket{Answered: true}}
 	r := newborn(t)
 	r.Interval = 10 * sec
 	r.Validators = Validators{ETag: `"kept"`}

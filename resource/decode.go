@@ -18,18 +18,23 @@ func (d *decoder) resource() (r Resource) {
 		d.bad = "longer than the bound"
 		return r
 	}
-	if d.byte() != encodingVersion {
+	version := d.byte()
+	if version < firstVersion || version > encodingVersion {
 		d.fail("unknown version")
 		return r
 	}
-	flags := uint32(d.uvarint(flagsEnd - 1))
+	most, lastReason := uint64(flagsEnd-1), reasons-1
+	if version == firstVersion {
+		most, lastReason = flagsEnd1-1, lastReason1
+	}
+	flags := uint32(d.uvarint(most))
 	copy(r.ID[:], d.take(16))
 	r.Priority = int8(d.byte())
 	r.State = State(d.byte())
 	r.Why = Reason(d.byte())
 	r.Seen = d.byte()
 	r.Gones = d.byte()
-	if r.State >= states || r.Why >= reasons {
+	if r.State >= states || r.Why > lastReason {
 		d.fail("unknown state or reason")
 	}
 	r.Version = int64(d.uvarint(math.MaxInt64))
@@ -64,6 +69,33 @@ func (d *decoder) numbers(r *Resource, flags uint32) {
 		r.Modified = uint32(d.uvarint(math.MaxUint32))
 		r.Failures = uint16(d.uvarint(math.MaxUint16))
 		r.Quiet = uint32(d.uvarint(math.MaxUint32))
+	}
+	if flags&hasHint != 0 {
+		d.hint(&r.Hint)
+	}
+	if flags&hasVariant != 0 {
+		r.Variant = d.uint64()
+	}
+	if flags&hasMarks != 0 {
+		r.Hops = d.byte()
+		hushed := d.byte()
+		if hushed > 1 {
+			d.fail("unknown mark")
+		}
+		r.Hushed = hushed == 1
+		r.Lull = uint32(d.uvarint(math.MaxUint32))
+	}
+}
+
+func (d *decoder) hint(h *Hint) {
+	h.Interval = time.Duration(d.uvarint(uint64(MaxInterval)))
+	h.SkipHours = uint32(d.uvarint(allHours))
+	h.SkipDays = d.byte()
+	if h.Base = d.instant(); h.Base.UnixNano() == 0 {
+		h.Base = time.Time{}
+	}
+	if *h != h.normal() {
+		d.fail("hint out of bounds")
 	}
 }
 

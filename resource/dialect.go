@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"bytes"
 	"net/http"
 	"slices"
 	"strconv"
@@ -10,171 +9,214 @@ import (
 )
 
 // Dialect is how an origin speaks of its limits. It is data plus functions, and
-// pure like all of this package.
+// pure like all of this package. The zero Dialect is none.
+//
+// Who needs another one than those of [Dialects] fills in Name, Detect and Read,
+// and puts it into [Parser.Dialects]. [Answer.Count], [Answer.Seconds],
+// [Answer.Unix] and [Answer.Date] read headers, [Lesson.QuotaFor] and
+// [Lesson.QuotaUntil] say what was found, and [Lesson.Reject] reads rejections in
+// the way that suits most origins.
 type Dialect struct {
-	// Name is what a [Profile] calls it.
+	// Name is what a [Profile] calls it: at most 128 of letters, digits and
+	// - _ . / :
 	Name string
 
 	// Concurrency is how many requests of one scope may be in flight together
-	// where the user says nothing.
+	// where the user says nothing. Zero: no bound.
 	Concurrency int
 
-	// Detect reports whether an answer of an origin speaks this dialect. Nil:
-	// only when it is asked for by name.
-	Detect func(origin string, h http.Header) bool
+	// Limit is a rate that origins of this dialect document and never tell in
+	// their answers. It counts where the user declares none; who knows of an
+	// installation that allows more declares that. Zero: none.
+	Limit Limit
+
+	// Generic says that many origins speak it. A scope that has spoken a dialect
+	// which is not generic is not taken for this one because of a single answer.
+	Generic bool
+
+	// Detect says by what an answer of an origin is known to speak this dialect,
+	// in a few words such as "its origin", or nothing when it is not known to.
+	// Nil: the dialect is used only when it is asked for by name. The header may
+	// be nil.
+	Detect func(origin string, h http.Header) (why string)
 
 	// Read fills in what the answer teaches. It is not called for answers that
 	// never came. Of answers that a cache served, what it reads of a quota or a
-	// bucket's name is dropped.
+	// bucket's name is dropped. It keeps neither of its arguments.
 	Read func(a *Answer, l *Lesson)
+
+	known builtin // which of this package it is; zero: somebody else's
 }
 
-// Dialects returns the dialects that this package knows, most specific first.
-// The last one, "plain", knows nothing but Retry-After and status codes, and
-// fits every origin.
-func Dialects() []Dialect {
-	return []Dialect{
-		{Name: "github", Concurrency: 1, Detect: detectGitHub, Read: readGitHub},
-		{Name: "plain", Concurrency: 4, Detect: func(string, http.Header) bool { return true }, Read: readPlain},
+// builtin numbers the dialects of this package. They are called by their number
+// and not through Read: a call through a function value would move the lesson of
+// every answer to the heap.
+type builtin uint8
+
+const (
+	foreign builtin = iota
+	knownGitHub
+	knownGitLab
+	knownDiscord
+	knownShopify
+	knownStripe
+	knownSlack
+	knownReddit
+	knownX
+	knownBasecamp
+	knownLegacy
+	knownXRateLimit
+	knownPlain
+)
+
+// builtins are in the order in which they are tried: those that only one service
+// speaks, then what many speak, then the one that fits every origin. Nothing
+// writes to it.
+var builtins = [...]Dialect{
+	// 900 points a minute, a request being one, is a limit that no answer tells. (The
+	// seconds of computing that are documented beside it hold by themselves while
+	// answers come one at a time.)
+	{Name: "github", Concurrency: 1, Limit: Limit{Requests: 900, Per: time.Minute}, Detect: detectGitHub, Read: readGitHub, known: knownGitHub},
+	{Name: "gitlab", Concurrency: 4, Detect: detectGitLab, Read: readGitLab, known: knownGitLab},
+	{Name: "discord", Concurrency: 4, Detect: detectDiscord, Read: readDiscord, known: knownDiscord},
+	{Name: "shopify", Concurrency: 2, Detect: detectShopify, Read: readShopify, known: knownShopify},
+	// 100 a second for live accounts; 25 for sandboxes and for single endpoints.
+	// Answers do not tell which, so the least of them it is.
+	{Name: "stripe", Concurrency: 4, Limit: Limit{Requests: 25, Per: time.Second}, Detect: detectStripe, Read: readStripe, known: knownStripe},
+	{Name: "slack", Concurrency: 4, Detect: detectSlack, Read: readSlack, known: knownSlack},
+	{Name: "reddit", Concurrency: 2, Detect: detectReddit, Read: readReddit, known: knownReddit},
+	{Name: "x", Concurrency: 4, Detect: detectX, Read: readX, known: knownX},
+	{Name: "basecamp", Concurrency: 4, Detect: detectBasecamp, Read: readBasecamp, known: knownBasecamp},
+	{Name: "ietf-legacy", Concurrency: 4, Generic: true, Detect: detectLegacy, Read: readLegacy, known: knownLegacy},
+	{Name: "x-ratelimit", Concurrency: 4, Generic: true, Detect: detectXRateLimit, Read: readXRateLimit, known: knownXRateLimit},
+	{Name: "plain", Concurrency: 4, Generic: true, Detect: detectPlain, Read: readPlain, known: knownPlain},
+}
+
+// Dialects returns the dialects that this package knows, in the order in which
+// they are tried:
+//
+//   - github, gitlab, discord, shopify, stripe, slack, reddit, x and basecamp are
+//     those of the services of these names;
+//   - ietf-legacy is RateLimit-Limit, -Remaining and -Reset as in the drafts of
+//     the IETF up to the sixth. The fields of the later ones are structured:
+//     package resource/ietf reads them;
+//   - x-ratelimit is X-RateLimit-Limit, -Remaining and -Reset of services that
+//     nobody has described here, with a reset in whatever unit;
+//   - plain, the last, knows status codes and Retry-After, and fits every origin.
+//
+// The slice is the caller's.
+func Dialects() []Dialect { return slices.Clone(builtins[:]) }
+
+// DialectNamed returns the dialect of that name from known, or from [Dialects]
+// where known is nil; of several the first. The error is a [*FieldError] whose
+// field is "Dialect" and that lists the known names.
+func DialectNamed(known []Dialect, name string) (Dialect, error) {
+	if known == nil {
+		known = builtins[:]
 	}
-}
-
-// DialectNamed returns the dialect of that name. The error is a [*FieldError]
-// that lists the known ones.
-func DialectNamed(name string) (Dialect, error) {
-	all := Dialects()
-	i := slices.IndexFunc(all, func(d Dialect) bool { return d.Name == name })
-	if i >= 0 {
-		return all[i], nil
+	if i := indexOf(known, name); i >= 0 {
+		return known[i], nil
 	}
 	var names []string
-	for _, d := range all {
-		names = append(names, strconv.Quote(d.Name))
+	for i := range known {
+		names = append(names, strconv.Quote(known[i].Name))
 	}
 	return Dialect{}, &FieldError{"Dialect", clip(name), "one of " + strings.Join(names, ", ") + ", or empty to detect it"}
 }
 
-func detectGitHub(origin string, h http.Header) bool {
-	return origin == "https://api.github.com" || len(h["X-Github-Request-Id"]) > 0 || len(h["X-Ratelimit-Resource"]) > 0
-}
-
-// readGitHub reads what GitHub documents for its REST API under "Rate limits"
-// and "Best practices" (rules G-7, G-12 to G-15).
-func readGitHub(a *Answer, l *Lesson) {
-	h := a.Header
-	if lines := h["X-Ratelimit-Resource"]; len(lines) > 0 && lines[0] != "" && len(lines[0]) <= MaxBucket {
-		l.Named, l.Bucket = true, lines[0]
-	}
-	limit, ok1 := count(h, "X-Ratelimit-Limit")
-	remaining, ok2 := count(h, "X-Ratelimit-Remaining")
-	reset, ok3 := count(h, "X-Ratelimit-Reset")
-	if ok1 && ok2 && ok3 && reset >= firstEpoch && reset <= lastEpoch {
-		window := time.Unix(reset, 0).UTC()
-		if wait := window.Sub(serverNow(h, a.Received)); wait <= MaxInterval {
-			l.HasQuota, l.Limit, l.Remaining, l.Window = true, limit, remaining, window
-			l.Reset = a.Received.Add(max(0, wait))
+func indexOf(all []Dialect, name string) int {
+	for i := range all {
+		if all[i].Name == name && name != "" {
+			return i
 		}
 	}
-	if a.Status == http.StatusForbidden || a.Status == http.StatusTooManyRequests {
-		// Nothing may be left without a reset that makes sense.
-		readGitHubRejection(a, l, ok2 && remaining == 0)
+	return -1
+}
+
+// choose returns the dialect to read an answer with, and why. What the scope has
+// spoken before counts where the answer itself says less: error pages of proxies
+// carry none of an API's headers, or those of another program, and must not make
+// a GitHub less of one.
+func (p *Parser) choose(a *Answer, failure bool) (d *Dialect, why string) {
+	if p.Dialect.Read != nil {
+		return &p.Dialect, "named"
+	}
+	all := p.Dialects
+	if all == nil {
+		all = builtins[:]
+	}
+	spoken := indexOf(all, p.Spoken)
+	if failure && spoken >= 0 {
+		return &all[spoken], "spoken before"
+	}
+	for i := range all {
+		if all[i].Detect == nil {
+			continue
+		}
+		if why = all[i].Detect(a.Origin, a.Header); why != "" {
+			d = &all[i]
+			break
+		}
+	}
+	if d == nil {
+		last := builtins[len(builtins)-1:]
+		d, why = &last[0], detectPlain("", nil)
+	}
+	if spoken >= 0 && (d.known == knownPlain || d.Generic && !all[spoken].Generic) {
+		return &all[spoken], "spoken before"
+	}
+	return d, why
+}
+
+// read lets the dialect of an answer read it.
+func (p *Parser) read(a *Answer, l *Lesson) {
+	l.Jitter, l.Failure = a.Jitter, a.Status == 0 || a.Status >= 500
+	d, why := p.choose(a, l.Failure)
+	l.Dialect, l.Because = d.Name, why
+	if a.Status == 0 {
 		return
 	}
-	readOverload(a, l)
-}
-
-// readGitHubRejection tells the primary limit from the secondary one, and both
-// from a 403 that is neither.
-func readGitHubRejection(a *Answer, l *Lesson, nothingLeft bool) {
-	marker := secondaryMarker(a, nothingLeft)
-	until, odd, hasRetry := retryAfter(a)
-	switch {
-	case marker == "" && nothingLeft:
-		l.Kind, l.Evidence = PrimaryLimit, "x-ratelimit-remaining 0"
-		if l.HasQuota {
-			l.Until = l.Reset.Add(AfterReset)
-		}
-		if hasRetry && until.After(l.Until) {
-			l.Until, l.Evidence = until, strings.TrimSpace("x-ratelimit-remaining 0, retry-after "+odd)
-		}
-		l.Fallback = l.Until.IsZero()
-		return
-	case marker != "":
-		l.Evidence = marker
-	case hasRetry || a.Status == http.StatusTooManyRequests:
-		l.Evidence = "status " + strconv.Itoa(a.Status)
+	switch d.known {
+	case knownGitHub:
+		readGitHub(a, l)
+	case knownGitLab:
+		readGitLab(a, l)
+	case knownDiscord:
+		readDiscord(a, l)
+	case knownShopify:
+		readShopify(a, l)
+	case knownStripe:
+		readStripe(a, l)
+	case knownSlack:
+		readSlack(a, l)
+	case knownReddit:
+		readReddit(a, l)
+	case knownX:
+		readX(a, l)
+	case knownBasecamp:
+		readBasecamp(a, l)
+	case knownLegacy:
+		readLegacy(a, l)
+	case knownXRateLimit:
+		readXRateLimit(a, l)
+	case knownPlain:
+		readPlain(a, l)
 	default:
-		return // forbidden (rule G-15)
-	}
-	l.Kind, l.Wide = SecondaryLimit, true
-	switch {
-	case hasRetry:
-		l.Until = until
-		l.Evidence = strings.TrimSpace(l.Evidence + ", retry-after " + odd)
-	case nothingLeft && l.HasQuota:
-		l.Until = l.Reset.Add(AfterReset)
-		l.Evidence += ", x-ratelimit-remaining 0"
-	default:
-		l.Fallback = true
-	}
-	if nothingLeft {
-		// A secondary limit that shows 0 says nothing of the quota (rule G-14).
-		l.HasQuota, l.Limit, l.Remaining, l.Reset, l.Window = false, 0, 0, time.Time{}, time.Time{}
+		*l = readForeign(d, a, *l)
 	}
 }
 
-// secondaryMarker returns how a rejection says that it is a secondary limit, or
-// nothing.
-func secondaryMarker(a *Answer, nothingLeft bool) string {
-	text := bytes.ToLower(a.Excerpt)
-	switch {
-	case bytes.Contains(text, []byte("secondary rate limit")):
-		return "message names a secondary rate limit"
-	case bytes.Contains(text, []byte("secondary-rate-limits")), bytes.Contains(text, []byte("#abuse-rate-limits")):
-		return "documentation_url names secondary rate limits"
-	case len(a.Header["Gh-Limited-By"]) > 0:
-		return "gh-limited-by"
-	case bytes.Contains(text, []byte("api rate limit exceeded")) && !nothingLeft:
-		return "message names a rate limit, and nothing says that none remain"
+// readForeign works on a copy of its own, which a call through a function value
+// moves to the heap.
+func readForeign(d *Dialect, a *Answer, l Lesson) Lesson {
+	if d.Read != nil {
+		d.Read(a, &l)
 	}
-	return ""
+	return l
 }
+
+func detectPlain(string, http.Header) string { return "nothing else fits" }
 
 // readPlain reads limits of an origin that sends no quota: status codes and
 // Retry-After.
-func readPlain(a *Answer, l *Lesson) {
-	if a.Status == http.StatusForbidden {
-		if until, odd, ok := retryAfter(a); ok { // some origins limit with a 403; a refusal names no instant
-			l.Kind, l.Wide, l.Until = OverloadLimit, true, until
-			l.Evidence = strings.TrimSpace("status 403, retry-after " + odd)
-		}
-		return
-	}
-	readOverload(a, l)
-}
-
-// readOverload reads 429 and 503 with Retry-After, which mean the same to every
-// client (rules S-429, S-503). A 429 without it is one in every dialect, and the
-// Parser's business.
-func readOverload(a *Answer, l *Lesson) {
-	if a.Status != http.StatusTooManyRequests && a.Status != http.StatusServiceUnavailable {
-		return
-	}
-	if until, odd, ok := retryAfter(a); ok {
-		l.Kind, l.Wide, l.Until = OverloadLimit, true, until
-		l.Evidence = strings.TrimSpace("status " + strconv.Itoa(a.Status) + ", retry-after " + odd)
-	}
-}
-
-// count reads a header of one non-negative number. It saturates.
-func count(h http.Header, name string) (int64, bool) {
-	lines := h[name]
-	if len(lines) == 0 || lines[0] == "" {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(strings.TrimSpace(lines[0]), 10, 63)
-	if err != nil && !isRange(err) {
-		return 0, false
-	}
-	return int64(min(n, 1<<62)), true
-}
+func readPlain(a *Answer, l *Lesson) { l.Reject(a) }

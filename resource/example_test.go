@@ -99,6 +99,51 @@ func ExampleExplain() {
 	// https://api.example.com/a: edge-error, until 2026-01-01T12:01:00.000Z (in 1m0s): limit reached, reset past, asked since, and no word [S-edge]; bucket https://api.example.com#core
 }
 
+// A dialect of one's own: how an origin speaks of its limits, in twenty lines.
+func ExampleDialect() {
+	acme := resource.Dialect{
+		Name: "acme", Concurrency: 2,
+		Detect: func(origin string, h http.Header) string {
+			if h.Get("Acme-Calls-Left") == "" {
+				return ""
+			}
+			return "Acme-Calls-Left"
+		},
+		Read: func(a *resource.Answer, l *resource.Lesson) {
+			limit, ok1 := a.Count("Acme-Calls")
+			left, ok2 := a.Count("Acme-Calls-Left")
+			wait, ok3 := a.Seconds("Acme-Calls-Renew")
+			if ok1 && ok2 && ok3 {
+				l.QuotaFor(a, limit, left, wait)
+			}
+			l.Reject(a) // 429 and the like, with Retry-After or without
+		},
+	}
+	parser := resource.Parser{Dialects: append([]resource.Dialect{acme}, resource.Dialects()...)}
+
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	lesson := parser.Lesson(&resource.Answer{
+		Origin: "https://api.acme.example", Status: http.StatusTooManyRequests, Received: now,
+		Header: http.Header{"Acme-Calls": {"50"}, "Acme-Calls-Left": {"0"}, "Acme-Calls-Renew": {"12.5"}},
+	})
+	fmt.Printf("%s, known by %s: %d of %d left for %v\n", lesson.Dialect, lesson.Because, lesson.Remaining, lesson.Limit, lesson.Reset.Sub(now))
+	fmt.Printf("%s limit (%s), until a second after that: %v\n", lesson.Kind, lesson.Evidence, lesson.Until.Sub(now))
+	// Output:
+	// acme, known by Acme-Calls-Left: 0 of 50 left for 13s
+	// primary limit (status 429, nothing remains), until a second after that: 14s
+}
+
+// A feed says when it is worth reading: every two hours, and not at night.
+func ExampleFeedHint() {
+	hint, ok := resource.FeedHint([]byte(`<rss version="2.0"><channel><title>News</title><ttl>120</ttl>
+		<skipHours><hour>0</hour><hour>1</hour><hour>2</hour><hour>3</hour></skipHours>
+		<item><title>It happened</title></item></channel></rss>`))
+	night := time.Date(2026, 1, 1, 1, 30, 0, 0, time.UTC)
+	fmt.Println(ok, hint.Interval, hint.Next(night).Format(time.TimeOnly))
+	// Output:
+	// true 2h0m0s 04:00:00
+}
+
 func ExampleList() {
 	for _, spec := range resource.List("https://api.github.com/events", "https://example.com/feed.xml") {
 		fmt.Println(spec.URI, spec.Validate())

@@ -16,7 +16,7 @@ type Explanation struct {
 	Wait   time.Duration // from the instant asked about to Until; 0 where that is zero or past
 	Why    Reason        // the rule behind it
 	Rule   string        // key of RULES.md
-	Bucket string        // the bucket that it draws from; for a Line, the one that says wait
+	Bucket string        // the bucket that says wait: a quota, a scope, or an origin whose host says so; else the one that it draws from. Empty: a limit is its own alone
 	Owner  Owner         // who holds it; zero: nobody
 	Cause  string        // in words, as far as there is one
 }
@@ -24,23 +24,36 @@ type Explanation struct {
 // Explain says what [Decide] decides, for people. It is pure.
 func Explain(r *Resource, s *Snapshot, now time.Time) Explanation {
 	d := Decide(r, s, now)
-	e := Explanation{
-		ID: r.ID, URI: r.URI, State: d.State, Kind: d.Kind, Until: d.At, Why: d.Why, Rule: d.Why.Key(),
-		Bucket: r.Key().String(), Owner: r.Owner, Cause: r.Cause,
-	}
-	if d.Wide {
+	e := Explanation{ID: r.ID, URI: r.URI, Bucket: r.Key().String(), Owner: r.Owner, Cause: r.Cause}
+	e.Follow(d, now)
+	met := d.Kind == At && d.Why.limit() // the resource has met it itself
+	switch {
+	case d.Wide && s.Host.Admit(now).Kind != Ready:
+		e.Bucket = r.Origin
+	case d.Wide, met && s.Scope.parkedFor(d.Why, now):
 		e.Bucket = r.Scope().String()
+	case met && !s.Quota.parkedFor(d.Why, now) && !(d.Why == ReasonPrimary && s.Quota.inForce(now) && s.Quota.exhausted()):
+		e.Bucket = ""
 	}
-	if d.State == Paused {
+	return e
+}
+
+// Follow replaces what the explanation says of the decision. It is for those who
+// know more than a snapshot does, such as who else waits.
+func (e *Explanation) Follow(d Decision, now time.Time) {
+	e.State, e.Kind, e.Until, e.Why, e.Rule, e.Wait = d.State, d.Kind, d.At, d.Why, d.Why.Key(), 0
+	if d.State == Paused || d.Kind == Fault {
 		e.Until = time.Time{} // only its user knows
 	}
 	if !e.Until.IsZero() {
 		e.Wait = max(0, e.Until.Sub(now))
 	}
-	return e
 }
 
-// String is one line of text.
+// parkedFor reports whether the bucket is parked for that reason.
+func (b *Bucket) parkedFor(why Reason, now time.Time) bool { return b.Why == why && ahead(b.Park, now) }
+
+// String is one line of text. It holds no secret.
 func (e Explanation) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", e.URI, e.State)
@@ -51,6 +64,10 @@ func (e Explanation) String() string {
 		b.WriteString(", will not be requested again by itself")
 	case e.State == Paused:
 		b.WriteString(", until it is resumed")
+	case e.Until.IsZero() && e.Why == ReasonSink:
+		b.WriteString(", until the sink has taken its response")
+	case e.Until.IsZero() && e.Why == ReasonTurn:
+		b.WriteString(", until they have gone")
 	case e.Until.IsZero():
 		b.WriteString(", until an answer in flight arrives")
 	default:
@@ -63,11 +80,20 @@ func (e Explanation) String() string {
 	if e.Cause != "" {
 		fmt.Fprintf(&b, " (%s)", e.Cause)
 	}
-	if e.Kind == Line {
+	if e.Bucket != "" && (e.Kind == Line || e.Kind == At && e.Why.limit()) {
 		fmt.Fprintf(&b, "; bucket %s", e.Bucket)
 	}
 	if !e.Owner.IsZero() {
 		fmt.Fprintf(&b, "; held by %s", e.Owner)
 	}
 	return b.String()
+}
+
+// limit reports whether a reason is a limit, which a bucket has learnt as well.
+func (r Reason) limit() bool {
+	switch r {
+	case ReasonPrimary, ReasonSecondary, ReasonOverload, ReasonCredential:
+		return true
+	}
+	return false
 }

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"errors"
 	"math"
 	"net/http"
 	"strconv"
@@ -59,15 +60,10 @@ func cutUnquoted(s string, sep byte) (before, after string) {
 // becomes 2^31 seconds, anything that is no number becomes 0, which is stale.
 func deltaSeconds(s string) time.Duration {
 	n, err := strconv.ParseUint(s, 10, 64)
-	if err != nil && !isRange(err) {
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0
 	}
 	return time.Duration(min(n, math.MaxInt32+1)) * time.Second
-}
-
-func isRange(err error) bool {
-	e, ok := err.(*strconv.NumError)
-	return ok && e.Err == strconv.ErrRange
 }
 
 // freshUntil is when an answer stops being fresh (RFC 9111, section 4.2), on

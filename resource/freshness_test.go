@@ -15,6 +15,8 @@ func freshFor(t *testing.T, a *Answer) time.Duration {
 	return until.Sub(a.Received)
 }
 
+// Peer miniflux-3: the longest of ttl, max-age and Expires counts where max-age
+// comes first, and Age is ignored.
 func TestC1_WhatSaysHowLongAnAnswerIsFresh(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -74,6 +76,10 @@ func TestC2_DuplicatesAndNonsense(t *testing.T) {
 	}
 }
 
+// Peer httpcache-3: Age is not looked at, so that what a cache has held for
+// long counts as fresh for as long again.
+// Peer miniflux-3: the longest of ttl, max-age and Expires counts where max-age
+// comes first, and Age is ignored.
 func TestC3_AgeIsTakenOff(t *testing.T) {
 	require.Equal(t, 4900*time.Millisecond, freshFor(t, got(200, "Cache-Control", "max-age=60", "Age", "55")), "less the time on the way")
 	a := got(200, "Cache-Control", "max-age=60", "Age", "55", "Date", httpDate(0))
@@ -135,6 +141,9 @@ func TestC6_AFailureIsNoNewsAndNoForgiveness(t *testing.T) {
 	require.True(t, r.Validators.IsZero())
 }
 
+// Peer go-github-4: the fresh rate headers of a 304 are ignored, since a
+// revalidated answer is taken for one that a cache has made up.
+// Peer httpcache-5: what the cache answers shows the rate headers of long ago.
 func TestC7_NumbersFromACacheAreOld(t *testing.T) {
 	for name, pair := range map[string][2]string{
 		"age": {"Age", "1"}, "client cache": {"X-From-Cache", "1"}, "cdn": {"CF-Cache-Status", "HIT"},
@@ -142,7 +151,7 @@ func TestC7_NumbersFromACacheAreOld(t *testing.T) {
 	} {
 		var p Parser
 		l := p.Lesson(github(200, pair[0], pair[1]))
-		require.Equal(t, Lesson{Dialect: "github", Cached: true}, l, name)
+		require.Equal(t, Lesson{Dialect: "github", Because: "its origin", Cached: true}, l, name)
 		b := known(5, at(time.Hour))
 		before := b
 		b.Take()

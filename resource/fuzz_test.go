@@ -76,6 +76,13 @@ func FuzzAnswer(f *testing.F) {
 	add(410, math.NaN())
 	add(401, math.Inf(1), "X-Github-Request-Id: 1")
 	add(0, -1)
+	add(429, 0, "Ratelimit-Limit: 10, 10;w=1", "Ratelimit-Remaining: 0", "Ratelimit-Reset: "+unix(90*sec), "Ratelimit-Resettime: "+httpDate(100*sec), "Ratelimit-Name: n")
+	add(429, 0, "X-Ratelimit-Limit: 5", "X-Ratelimit-Remaining: 0", "X-Ratelimit-Reset-After: 1.337", "X-Ratelimit-Bucket: b", "X-Ratelimit-Scope: user")
+	add(200, 0, "X-Ratelimit-Used: 1.5", "X-Ratelimit-Remaining: 598.5", "X-Ratelimit-Reset: 6m0s")
+	add(430, 0, "X-Shopify-Shop-Api-Call-Limit: 41/40", "Retry-After: 2.0")
+	add(429, 0, "Stripe-Rate-Limited-Reason: endpoint-rate", "Stripe-Should-Retry: false")
+	add(200, 0, "X-Rate-Limit-Limit: 900", "X-Rate-Limit-Remaining: 0", "X-Rate-Limit-Reset: 60")
+	add(403, 0, `X-Ratelimit: {"name":"API","period":10,"limit":50,"remaining":0,"until":"2026-01-01T00:00:20Z"}`)
 	f.Fuzz(func(t *testing.T, status int, sent, finished int64, jitter float64, conditional bool, lines, excerpt string) {
 		a := &Answer{
 			Origin: "https://api.example.com", Status: status, Header: http.Header{}, Excerpt: []byte(excerpt), Conditional: conditional,
@@ -85,7 +92,8 @@ func FuzzAnswer(f *testing.F) {
 			name, value, _ := strings.Cut(line, ":")
 			a.Header.Add(name, strings.TrimLeft(value, " "))
 		}
-		for _, d := range []Dialect{{}, Dialects()[0], Dialects()[1]} {
+		a.Path, a.Hint = excerpt, Hint{Interval: time.Duration(sent), SkipHours: uint32(finished), SkipDays: uint8(sent), Base: at(time.Duration(finished))}
+		for _, d := range append(Dialects(), Dialect{}) {
 			checkAnswer(t, &Parser{Dialect: d}, a)
 		}
 	})
@@ -115,6 +123,8 @@ func checkAnswer(t *testing.T, p *Parser, a *Answer) {
 	require.NoError(t, err)
 	require.NoError(t, new(Resource).UnmarshalBinary(b))
 
+	require.Equal(t, l.HasQuota, !l.Reset.IsZero())
+	require.True(t, r.Hint == r.Hint.normal())
 	require.Equal(t, l.Kind == NoLimit, l.Evidence == "")
 	if l.Kind != NoLimit && a.Status != 401 {
 		require.NotEqual(t, l.Fallback, !l.Until.IsZero(), "an instant or the fallback")
@@ -134,6 +144,91 @@ func checkAnswer(t *testing.T, p *Parser, a *Answer) {
 			require.NoError(t, new(Bucket).UnmarshalBinary(bucket.AppendBinary(nil), at(0)))
 		}
 	}
+}
+
+// FuzzReset covers every form of a reset: numbers with fractions, dates of RFC
+// 9110 and RFC 3339, and durations.
+func FuzzReset(f *testing.F) {
+	for _, s := range []string{"60", "1.5", "0", unix(60 * sec), unix(60*sec) + "000", "400000000", "99999999999999999999", httpDate(60 * sec), "2026-01-01T00:01:00.25Z", "2026-01-01T01:01:00+0100", "6m0s", "20ms", "-5s", "1e3", ""} {
+		f.Add(s, int64(0), uint8(0))
+		f.Add(s, int64(-time.Hour), uint8(1))
+	}
+	f.Fuzz(func(t *testing.T, value string, skew int64, expect uint8) {
+		a := got(200, "N", value, "Date", httpDate(time.Duration(skew)%maxSkew))
+		r, doubt, ok := readReset(a, value, unit(expect%3))
+		if !ok {
+			require.Equal(t, reset{}, r)
+			require.NotEmpty(t, doubt, "refused in silence")
+			return
+		}
+		require.LessOrEqual(t, r.wait, MaxInterval)
+		if n, err := strconv.ParseFloat(strings.TrimSpace(value), 64); err == nil && n >= 0 && n < firstEpoch {
+			require.GreaterOrEqual(t, r.wait.Seconds(), n-1e-6, "a number is never read as less than seconds")
+			require.Equal(t, unit(expect%3) != secondsLeft, doubt != "", "nor in silence")
+		}
+		var l Lesson
+		require.True(t, l.tell(a, 1, 1, r))
+		require.False(t, l.Reset.Before(a.Received))
+		count, isCount := a.Count("N")
+		wait, isSeconds := a.Seconds("N")
+		require.Equal(t, isCount, isSeconds)
+		if isCount {
+			require.True(t, count >= 0 && wait >= 0)
+			require.True(t, wait >= seconds(count), "what remains is rounded down, what is waited up")
+		}
+		when, isUnix := a.Unix("N")
+		require.Equal(t, !when.IsZero(), isUnix)
+		when, isDate := a.Date("N")
+		require.Equal(t, !when.IsZero(), isDate)
+		require.Equal(t, time.UTC, when.Location())
+	})
+}
+
+func FuzzFeedHint(f *testing.F) {
+	for _, s := range []string{
+		`<ttl>90</ttl>`, `<skipHours><hour>0</hour><hour>24</hour></skipHours><skipDays><day>Monday</day></skipDays>`,
+		`<sy:updatePeriod>hourly</sy:updatePeriod><sy:updateFrequency>2</sy:updateFrequency><sy:updateBase>2000-01-01T12:00+00:00</sy:updateBase>`,
+		`<ttl>99999999999999999999</ttl>`, `&nbsp;<![CDATA[<ttl>]]><br>`,
+	} {
+		f.Add(rss(s), int64(0))
+	}
+	f.Add([]byte(`<feed xmlns:sy="http://purl.org/rss/1.0/modules/syndication/"><sy:updatePeriod>yearly</sy:updatePeriod>`), int64(time.Hour))
+	f.Add([]byte{}, int64(-1))
+	f.Fuzz(func(t *testing.T, body []byte, after int64) {
+		h, ok := FeedHint(body)
+		require.Equal(t, ok, !h.IsZero())
+		require.True(t, h == h.normal() && h.Interval >= 0 && h.Interval <= MaxInterval)
+		now := at(time.Duration(after))
+		next := h.Next(now)
+		require.True(t, !next.Before(now) && next.Sub(now) <= 8*24*time.Hour)
+		require.Equal(t, next, h.Next(next), "it is allowed there")
+		due := h.due(now, DefaultFreshnessCap)
+		require.True(t, !due.Before(now) && due.Sub(now) <= DefaultFreshnessCap)
+		b, err := (&Resource{Hint: h}).MarshalBinary()
+		require.NoError(t, err)
+		var back Resource
+		require.NoError(t, back.UnmarshalBinary(b))
+		require.Equal(t, h, back.Hint)
+		text, err := json.Marshal(h)
+		require.NoError(t, err)
+		var again Hint
+		require.NoError(t, json.Unmarshal(text, &again))
+		require.Equal(t, h, again)
+	})
+}
+
+func FuzzEndpoint(f *testing.F) {
+	for _, s := range []string{"/2/users/42/tweets", "/v1/x/pi_3Mtw", "/api/channels/1/messages", "//", "/hooks/T0/s3cr3t", "/2/users/by/username/jack"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		name := endpoint(path)
+		require.LessOrEqual(t, len(name), MaxBucket)
+		for part := range strings.SplitSeq(strings.TrimPrefix(name, "/"), "/") {
+			require.True(t, part == "" || part == "*" || plainWord(part) || len(part) <= 4, part)
+		}
+		require.False(t, strings.Contains(strings.TrimPrefix(topLevel(path), ":webhooks/"), "webhooks/"))
+	})
 }
 
 func FuzzSpec(f *testing.F) {
@@ -246,6 +341,7 @@ func FuzzJSON(f *testing.F) {
 		stable[Profile](t, text)
 		stable[Limit](t, text)
 		stable[Explanation](t, text)
+		stable[Hint](t, text)
 	})
 }
 

@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -9,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// Peer all-1: nobody reads X-Poll-Interval, the one header by which the host of
+// the firehose says how often it may be asked.
 func TestG1_PollIntervalOn200And304(t *testing.T) {
 	for _, status := range []int{200, 304} {
 		r := newborn(t)
@@ -57,6 +58,9 @@ func TestG2_PollIntervalRisesFallsAndIsKept(t *testing.T) {
 	require.Equal(t, at(30*time.Second), r.NotBefore, "of two lines the longer")
 }
 
+// Peer scrapy-4: no request can have a delay of its own.
+// Peer gharchive-1: it asks every 750 ms, without a tag and whatever interval
+// it is told.
 func TestG3_TheLongestWaitCounts(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -102,8 +106,8 @@ func TestG5_NotModifiedIsFreeOnlyWhenToldSo(t *testing.T) {
 	require.EqualValues(t, 4, b.Remaining, "what the origin says counts before what the caller thinks")
 }
 
-// Peers that take a revalidated answer for one from a cache never notice the
-// fresh rate headers that a 304 carries.
+// Peer go-github-4: the fresh rate headers of a 304 are ignored, since a
+// revalidated answer is taken for one that a cache has made up.
 func TestG6_RateHeadersOf304Count(t *testing.T) {
 	var p Parser
 	l := p.Lesson(github(304, "X-Ratelimit-Remaining", "7"))
@@ -118,7 +122,7 @@ func TestG7_QuotaAndBucketFromHeaders(t *testing.T) {
 	var p Parser
 	l := p.Lesson(github(200))
 	require.Equal(t, Lesson{
-		Dialect: "github", Named: true, Bucket: "core", HasQuota: true, Limit: 5000, Remaining: 10,
+		Dialect: "github", Because: "its origin", Named: true, Bucket: "core", HasQuota: true, Limit: 5000, Remaining: 10,
 		Reset: at(1000 * time.Second), Window: at(1000 * time.Second),
 	}, l)
 	r := newborn(t)
@@ -128,6 +132,9 @@ func TestG7_QuotaAndBucketFromHeaders(t *testing.T) {
 
 // A client that stores whatever the headers parse to forgets the limit when a
 // proxy's 502, or a server with limits off, sends none: zeros are no news.
+//
+// Peer go-github-1: an answer without rate headers, of a proxy or of a server
+// whose limits are off, overwrites what is known with zeros.
 func TestG7_MissingOrBrokenHeadersTeachNothing(t *testing.T) {
 	var p Parser
 	for name, a := range map[string]*Answer{
@@ -178,8 +185,10 @@ func TestG8_LimitsAreReadNotAssumed(t *testing.T) {
 	require.Equal(t, Ready, b.Admit(at(0)).Kind)
 }
 
+// Peer octokit-1: requests are put into fixed groups, and ten go at once to a
+// host that asks for one at a time.
 func TestG11_GitHubIsAskedSerially(t *testing.T) {
-	d, err := DialectNamed("github")
+	d, err := DialectNamed(nil, "github")
 	require.NoError(t, err)
 	require.Equal(t, 1, d.Concurrency)
 	b := known(50, at(time.Hour))
@@ -191,6 +200,9 @@ func TestG11_GitHubIsAskedSerially(t *testing.T) {
 }
 
 // An origin may still refuse at the very second of the reset.
+//
+// Peer octokit-5: with a clock that differs, or at the very second of the
+// reset, clients come too early and are refused again.
 func TestG12_PrimaryWaitsForTheResetAndASecond(t *testing.T) {
 	for _, status := range []int{403, 429} {
 		a := body(github(status, "X-Ratelimit-Remaining", "0"), `{"message":"API rate limit exceeded for 1.2.3.4."}`)
@@ -211,6 +223,8 @@ func TestG12_PrimaryWaitsForTheResetAndASecond(t *testing.T) {
 	}
 }
 
+// Peer go-github-6: a rejection with neither Retry-After nor reset parks
+// nothing at all.
 func TestG12_PrimaryWithoutAResetThatMakesSense(t *testing.T) {
 	for name, a := range map[string]*Answer{
 		"no reset":      without(github(403, "X-Ratelimit-Remaining", "0"), "X-Ratelimit-Reset"),
@@ -236,6 +250,12 @@ func TestG12_PrimaryWithoutAResetThatMakesSense(t *testing.T) {
 	require.Equal(t, at(5000*time.Second), l.Until, "and the later of two counts")
 }
 
+// Peer gofri-11: a secondary limit without Retry-After waits for the reset of
+// the quota, though requests remain.
+// Peer go-github-7: a secondary limit without Retry-After waits for the reset
+// although requests remain: up to an hour for nothing.
+// Peer octokit-7: secondary limits come mostly without Retry-After, for which
+// nothing is prepared.
 func TestG13_LadderOfTheSecondaryLimit(t *testing.T) {
 	const message = `{"message":"You have exceeded a secondary rate limit."}`
 	for _, c := range []struct {
@@ -269,6 +289,12 @@ func TestG13_LadderOfTheSecondaryLimit(t *testing.T) {
 	}
 }
 
+// Peer gofri-6: a secondary limit without any header is handed through to the
+// caller, and nothing is parked.
+// Peer go-github-6: a rejection with neither Retry-After nor reset parks
+// nothing at all.
+// Peer octokit-4: the wait after a limit without headers is always a minute,
+// and never grows.
 func TestG13_FallbackIsAMinuteAndGrows(t *testing.T) {
 	var b Bucket
 	now := at(0)
@@ -307,6 +333,8 @@ func TestG13_RejectionsInFlightTogetherAreOneStrike(t *testing.T) {
 	require.EqualValues(t, 1, b.Strikes, "an answer from before the park forgives nothing")
 }
 
+// Peer hub4j-1: the secondary limit comes as 403 or 429, with or without a
+// marker, and was missed in one form after another.
 func TestG14_MarkersOfTheSecondaryLimit(t *testing.T) {
 	for name, a := range map[string]*Answer{
 		"message":           body(github(403), `{"message":"You have exceeded a SECONDARY rate limit. Wait."}`),
@@ -321,8 +349,8 @@ func TestG14_MarkersOfTheSecondaryLimit(t *testing.T) {
 	}
 }
 
-// A secondary limit that shows remaining 0 was taken for the primary one by a
-// peer, which then blocked the whole category until the reset.
+// Peer gofri-10: a secondary limit that shows nothing remaining is taken for
+// the primary one, and blocks the bucket for up to an hour.
 func TestG14_SecondaryWithNothingLeftLeavesTheQuotaAlone(t *testing.T) {
 	var p Parser
 	l := p.Lesson(body(github(403, "X-Ratelimit-Remaining", "0", "Retry-After", "60"), "secondary rate limit"))
@@ -366,6 +394,9 @@ func TestG16_NothingLeavesWhileParked(t *testing.T) {
 
 // GET /rate_limit reports a healthy quota during a secondary limit. A park is
 // not shortened by any number in an answer.
+//
+// Peer hub4j-2: while a secondary limit lasts, a healthy quota was taken for
+// its end.
 func TestG17_HealthyQuotaDoesNotUnpark(t *testing.T) {
 	b := Bucket{Answered: true}
 	b.Take()
@@ -383,28 +414,16 @@ func TestLGitHub_Detection(t *testing.T) {
 	} {
 		var p Parser
 		require.Equal(t, "github", p.Lesson(a).Dialect, name)
-		i := slices.IndexFunc(Dialects(), func(d Dialect) bool { return d.Detect(a.Origin, a.Header) })
+		i := slices.IndexFunc(Dialects(), func(d Dialect) bool { return d.Detect(a.Origin, a.Header) != "" })
 		require.Equal(t, "github", Dialects()[i].Name, name)
 	}
 	var p Parser
 	require.Equal(t, "plain", p.Lesson(got(200, "X-Ratelimit-Limit", "5")).Dialect)
-	for _, d := range Dialects() {
-		a := &Answer{Status: 200, Header: http.Header{}}
-		if d.Name == "github" {
-			a.Origin = GitHubOrigin
-		}
-		require.Equal(t, d.Name, p.Lesson(a).Dialect, "the parser's own list says the same")
-		named, err := DialectNamed(d.Name)
-		require.NoError(t, err)
-		p := Parser{Dialect: named}
-		require.Equal(t, d.Name, p.Lesson(got(200)).Dialect, "asked for by name")
-	}
-	_, err := DialectNamed("gitlub")
-	require.EqualError(t, err, `resource: Dialect: "gitlub": want one of "github", "plain", or empty to detect it`)
+	require.Equal(t, "plain", Dialects()[len(Dialects())-1].Name, "the last one fits every origin")
 }
 
-// A peer keeps its counts by the path of the request, although the answer names
-// the bucket.
+// Peer go-github-3: the bucket is guessed from the path, although the answer
+// has been parsed and names it.
 func TestLGitHub_BucketIsWhatTheAnswerNames(t *testing.T) {
 	r := newborn(t)
 	poll(r, github(200, "X-Ratelimit-Resource", "search"))
@@ -421,12 +440,15 @@ func TestD5_QuotaOfARefusedCredentialIsNotIts(t *testing.T) {
 	var p Parser
 	l := p.Lesson(github(401, "X-Ratelimit-Limit", "60", "X-Ratelimit-Remaining", "0", "Retry-After", "5"))
 	require.Equal(t, Lesson{
-		Dialect: "github", Kind: CredentialLimit, Wide: true, Fallback: true, Evidence: "status 401",
+		Dialect: "github", Because: "its origin", Kind: CredentialLimit, Wide: true, Fallback: true, Evidence: "status 401",
 	}, l)
 }
 
 // A reset on the origin's clock is met by the same distance on ours, whichever
 // of the two is wrong, and never before it: Date has whole seconds only.
+//
+// Peer octokit-5: with a clock that differs, or at the very second of the
+// reset, clients come too early and are refused again.
 func TestG12_ResetIsOnTheOriginsClock(t *testing.T) {
 	for _, skew := range []time.Duration{0, time.Hour, -time.Hour, 900 * time.Millisecond} {
 		trueReset := at(1000*time.Second + skew).Truncate(time.Second) // on the origin's clock

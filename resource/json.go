@@ -26,6 +26,7 @@ type resourceJSON struct {
 	Changed      time.Time  `json:"changed,omitzero"`
 	NotBefore    time.Time  `json:"not_before,omitzero"`
 	PollInterval string     `json:"poll_interval,omitempty"`
+	Hint         Hint       `json:"hint,omitzero"`
 	Validators   Validators `json:"validators,omitzero"`
 	Digest       uint64     `json:"digest,omitempty,string"`
 	Polls        uint32     `json:"polls,omitempty"`
@@ -36,6 +37,10 @@ type resourceJSON struct {
 	Moved        string     `json:"moved,omitempty"`
 	Seen         uint8      `json:"seen,omitempty"`
 	Gones        uint8      `json:"gones,omitempty"`
+	Hops         uint8      `json:"hops,omitempty"`
+	Variant      uint64     `json:"variant,omitempty,string"`
+	Hushed       bool       `json:"hushed,omitempty"`
+	Lull         uint32     `json:"lull,omitempty"`
 }
 
 // MarshalJSON returns the form for people. It holds no secret.
@@ -46,9 +51,10 @@ func (r Resource) MarshalJSON() ([]byte, error) {
 		State: r.State, Why: whyText(r.Why), Rule: r.Why.Key(), WhyCode: r.Why, Cause: r.Cause,
 		Owner: r.Owner, Claimed: utc(r.Claimed), ClaimUntil: utc(r.ClaimUntil),
 		Asked: utc(r.Asked), Answered: utc(r.Answered), Changed: utc(r.Changed), NotBefore: utc(r.NotBefore),
-		PollInterval: durationText(r.PollInterval), Validators: r.Validators, Digest: r.Digest,
+		PollInterval: durationText(r.PollInterval), Hint: r.Hint, Validators: r.Validators, Digest: r.Digest,
 		Polls: r.Polls, Modified: r.Modified, Failures: r.Failures, Quiet: r.Quiet,
 		Hop: r.Hop, Moved: r.Moved, Seen: r.Seen, Gones: r.Gones,
+		Hops: r.Hops, Variant: r.Variant, Hushed: r.Hushed, Lull: r.Lull,
 	})
 }
 
@@ -74,9 +80,10 @@ func (r *Resource) UnmarshalJSON(b []byte) error {
 		Spec: spec, Version: j.Version, Credential: j.Credential, Origin: j.Origin, Bucket: j.Bucket,
 		State: j.State, Why: j.WhyCode, Cause: j.Cause, Owner: j.Owner, Claimed: j.Claimed, ClaimUntil: j.ClaimUntil,
 		Asked: j.Asked, Answered: j.Answered, Changed: j.Changed, NotBefore: j.NotBefore,
-		PollInterval: poll, Validators: j.Validators, Digest: j.Digest,
+		PollInterval: poll, Hint: j.Hint, Validators: j.Validators, Digest: j.Digest,
 		Polls: j.Polls, Modified: j.Modified, Failures: j.Failures, Quiet: j.Quiet,
 		Hop: j.Hop, Moved: j.Moved, Seen: j.Seen, Gones: j.Gones,
+		Hops: j.Hops, Variant: j.Variant, Hushed: j.Hushed, Lull: j.Lull,
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func (x *applying) refused(s int) Result {
 
 // succeed ends every count of what went wrong.
 func (x *applying) succeed() {
-	x.r.Failures, x.r.Gones, x.r.Hop = 0, 0, ""
+	x.r.Failures, x.r.Gones, x.r.Hop, x.r.Hops = 0, 0, "", 0
 }
 
 // empty is a 202 or 204: the origin is well and has nothing to show.
@@ -115,20 +115,49 @@ func (x *applying) empty(why Reason) Result {
 }
 
 // limited leaves the wait to the bucket, which has learnt it from the same
-// answer. The resource has failed in nothing, and a hop is still to be made.
+// answer. The resource has failed in nothing, and a hop is still to be made. But
+// secondary limits without an instant end it when both its scope and the resource
+// itself have met several in a row: by the strikes of the scope alone it would end
+// for what others were refused.
 func (x *applying) limited() Result {
 	r := x.r
 	r.Cause = bound(x.l.Evidence)
+	if x.l.Own {
+		return x.ownLimit()
+	}
+	if x.l.Kind == SecondaryLimit && x.l.Fallback {
+		r.Failures = satAdd16(r.Failures)
+		if x.a.Strikes >= SecondaryTries && r.Failures >= SecondaryTries {
+			r.Hop, r.Hops = "", 0
+			r.State, r.Why = Error, ReasonSecondary
+			r.Cause = bound(fmt.Sprintf("%d secondary limits in a row: %s", x.a.Strikes, x.l.Evidence))
+			return Result{Outcome: Limited, Ended: true}
+		}
+	}
 	if until := within(x.l.Until, x.a.at()); !x.l.Fallback && !until.Before(r.NotBefore) {
 		r.NotBefore, r.State, r.Why = until, WaitingForReset, x.l.Kind.reason()
 	}
 	return Result{Outcome: Limited}
 }
 
+// ownLimit is a limit that counts for the resource alone, which no bucket has
+// learnt: its failures in a row make the fallback grow.
+func (x *applying) ownLimit() Result {
+	r, now := x.r, x.a.at()
+	r.Failures = satAdd16(r.Failures)
+	until := x.l.Until
+	if least := now.Add(grow(LimitFallback, uint8(min(r.Failures-1, 255)), MaxLimitWait)); x.l.Fallback || !until.After(now) {
+		until = least
+	}
+	x.wait(until.Add(spread(until.Sub(now), x.a.Jitter)), WaitingForReset, x.l.Kind.reason())
+	r.State, r.Why = WaitingForReset, x.l.Kind.reason()
+	return Result{Outcome: Limited}
+}
+
 // gone retires the resource when a second 410 confirms the first (rule H-13).
 func (x *applying) gone() Result {
 	r := x.r
-	r.Hop = ""
+	r.Hop, r.Hops = "", 0
 	r.Failures, r.Gones = satAdd16(r.Failures), satAdd8(r.Gones)
 	if r.Why = ReasonGone; r.Gones < GoneConfirmations {
 		r.Cause = "status 410, to be confirmed"
@@ -141,7 +170,7 @@ func (x *applying) gone() Result {
 // end stops the resource: to ask again cannot help.
 func (x *applying) end(o Outcome, why Reason) Result {
 	r := x.r
-	r.Hop = ""
+	r.Hop, r.Hops = "", 0
 	r.Failures = satAdd16(r.Failures)
 	r.State, r.Why, r.Cause = Error, why, fmt.Sprintf("status %d: %s", x.a.Status, why)
 	return Result{Outcome: o, Ended: true}
@@ -150,7 +179,7 @@ func (x *applying) end(o Outcome, why Reason) Result {
 // fail counts a failure and backs off.
 func (x *applying) fail(why Reason, wait time.Duration) Result {
 	r, a := x.r, x.a
-	r.Hop = ""
+	r.Hop, r.Hops = "", 0
 	r.Failures = satAdd16(r.Failures)
 	x.wait(a.at().Add(wait), WaitingForServerAlive, why)
 	r.State, r.Why = WaitingForServerAlive, why
@@ -187,6 +216,29 @@ func (x *applying) park(res Result) {
 		r.State = Parked
 		if r.Cause == "" {
 			r.Cause = "the origin asked for a wait beyond the cap"
+		}
+	}
+}
+
+// Quiet counts as unusual when chance would bring it about once in a million
+// streaks, by the share of answers that brought something new so far, and when it
+// is twice as long as any before: what sleeps at night is told of once.
+const (
+	usualChanges = 20 // fewer tell nothing of what is usual
+	unusualQuiet = 14 // ln of a million, rounded up: so many changes were to be expected meanwhile
+)
+
+// hush finds out whether a resource is quiet beyond what is usual for it, or is
+// so no more (rule E-11).
+func (x *applying) hush(res *Result) {
+	r := x.r
+	switch res.Outcome {
+	case Modified:
+		res.Woken, r.Hushed = r.Hushed, false
+	case NotModified, Empty:
+		changes, quiet := uint64(r.Modified), uint64(r.Quiet)
+		if !r.Hushed && r.Modified >= usualChanges && quiet*changes > unusualQuiet*uint64(r.Polls) && quiet > 2*uint64(r.Lull) {
+			r.Hushed, res.Hushed = true, true
 		}
 	}
 }

@@ -73,6 +73,8 @@ func TestS200_NewRepresentation(t *testing.T) {
 	require.Zero(t, r.Quiet)
 }
 
+// Peer httpcache-1: a 304 becomes the stored 200: nobody can tell that nothing
+// has changed, and it is published again.
 func TestS304_NotModified(t *testing.T) {
 	check(t, []row{{
 		name: "304", a: got(304), failed: 3,
@@ -121,20 +123,21 @@ func TestS401_CredentialParksTheScope(t *testing.T) {
 	b := Bucket{Answered: true, Cap: 8}
 	b.Take()
 	b.Settle(&scope, at(-time.Second), at(0), false)
-	d := b.Admit(at(59 * time.Second))
-	require.Equal(t, Decision{Kind: Line, State: WaitingForReset, At: at(time.Minute), Why: ReasonCredential}, d)
+	d := b.Admit(at(CredentialWait - time.Second))
+	require.Equal(t, Decision{Kind: Line, State: WaitingForReset, At: at(CredentialWait), Why: ReasonCredential}, d)
 
 	// After the wait one request alone finds out whether the credential is good again.
-	require.Equal(t, Decision{Kind: Ready, Why: ReasonProbe}, b.Admit(at(time.Minute)))
+	require.Equal(t, Decision{Kind: Ready, Why: ReasonProbe}, b.Admit(at(CredentialWait)))
 	b.Take()
-	require.Equal(t, Decision{Kind: Line, State: WaitingForReset, Why: ReasonProbe}, b.Admit(at(time.Minute)))
-	b.Settle(&scope, at(time.Minute), at(61*time.Second), false)
-	require.Equal(t, at(61*time.Second+2*time.Minute), b.Park)
+	require.Equal(t, Decision{Kind: Line, State: WaitingForReset, Why: ReasonProbe}, b.Admit(at(CredentialWait)))
+	b.Settle(&scope, at(CredentialWait), at(CredentialWait+time.Second), false)
+	require.Equal(t, at(CredentialWait+time.Second+2*CredentialWait), b.Park)
 	b.Take()
 	b.Settle(&Lesson{}, b.Park, b.Park, false)
-	require.Equal(t, ReasonDue, b.Admit(at(time.Hour)).Why)
+	require.Equal(t, ReasonDue, b.Admit(at(24*time.Hour)).Why)
 }
 
+// Peer retryablehttp-1: Retry-After counts with 429 and 503 only.
 func TestS403_ByDialect(t *testing.T) {
 	check(t, []row{
 		{name: "forbidden", a: got(403), outcome: Forbidden, ended: true, state: Error, why: ReasonForbidden, wait: 10 * time.Second, failures: 1},
@@ -162,6 +165,9 @@ func TestS408_Transient(t *testing.T) {
 	}
 }
 
+// Peer miniflux-12: a 410 is an error like any other.
+// Peer nutch-4: no page counts as gone for good: a 410 makes the interval
+// longer.
 func TestS410_GoneAfterConfirmation(t *testing.T) {
 	r := newborn(t)
 	res, _ := poll(r, got(410))
@@ -175,6 +181,10 @@ func TestS410_GoneAfterConfirmation(t *testing.T) {
 	require.Equal(t, Decision{Kind: Fault, State: Gone, Why: ReasonGone}, Decide(r, &Snapshot{}, at(time.Hour)))
 }
 
+// Peer scrapy-1: the delay follows the latency: a 429 does not make it longer.
+// Peer benthos-4: Retry-After is copied into the metadata of a message, and not
+// obeyed.
+// Peer changedetection-4: Retry-After is not read.
 func TestS429_Ladder(t *testing.T) {
 	check(t, []row{
 		{name: "retry-after", a: got(429, "Retry-After", "120"), outcome: Limited, state: WaitingForReset, why: ReasonOverload, wait: 2 * time.Minute, kind: OverloadLimit},
@@ -218,6 +228,8 @@ func TestS500_ServerFailure(t *testing.T) {
 	require.True(t, l.Failure)
 }
 
+// Peer miniflux-1: Retry-After counts with 429 only, and is cut at the longest
+// interval that is configured.
 func TestS503_Overload(t *testing.T) {
 	check(t, []row{
 		{name: "bare", a: got(503), outcome: Failed, state: WaitingForServerAlive, why: ReasonServer, wait: 10 * time.Second, failures: 1},
@@ -308,6 +320,7 @@ func TestH14_NotRetryableFaster(t *testing.T) {
 	}
 }
 
+// Peer retryablehttp-7: the backoff has no jitter unless one asks for it.
 func TestSBackoff_JitterOnlyAdds(t *testing.T) {
 	for n := range uint16(40) {
 		d := min(MaxFailureBackoff, FailureBackoff<<min(n, 20))
@@ -331,6 +344,8 @@ func TestSBackoff_JitterOnlyAdds(t *testing.T) {
 	require.Equal(t, at(160*time.Second), r.NotBefore)
 }
 
+// Peer oras-1: jitter made clients come before the Retry-After that they were
+// given.
 func TestD19_JitterNeverShortensAWait(t *testing.T) {
 	for _, share := range []float64{math.Inf(-1), -1, math.NaN(), 0, math.SmallestNonzeroFloat64, 0.5, 0.999, 1, 2, math.Inf(1)} {
 		for _, wait := range []time.Duration{math.MinInt64, -time.Hour, 0, 1, time.Second, time.Minute, time.Hour, farFuture, math.MaxInt64} {
@@ -356,6 +371,11 @@ func TestD19_JitterNeverShortensAWait(t *testing.T) {
 
 // A capped Retry-After is an early request in disguise. Beyond the cap the
 // resource is parked and named, and the wait stays what it is.
+//
+// Peer retryablehttp-1: Retry-After counts with 429 and 503 only.
+// Peer miniflux-1: Retry-After counts with 429 only, and is cut at the longest
+// interval that is configured.
+// Peer stormcrawler-3: a Retry-After of more than a day is cut to a day.
 func TestD21_BeyondTheCapIsParkedNotShortened(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -428,6 +448,9 @@ func TestD23_NamesAndLinesOfHeaders(t *testing.T) {
 
 // Feeds that obey a server's hints on a 200 only fall back to their shortest
 // interval with every 304.
+//
+// Peer miniflux-2: freshness and ttl count after a 200 only; a 304 falls back
+// to the shortest interval.
 func TestD13_HintsCountOn304AsOn200(t *testing.T) {
 	for _, hint := range [][]string{
 		{"X-Poll-Interval", "300"},
@@ -443,6 +466,8 @@ func TestD13_HintsCountOn304AsOn200(t *testing.T) {
 	}
 }
 
+// Peer gharchive-3: the body of a 403 is taken for a list of events, which
+// fails, and the next request follows in less than a second.
 func TestD16_RejectionsArePublishedToNobody(t *testing.T) {
 	for status := 400; status < 600; status++ {
 		if status == 410 {

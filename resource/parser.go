@@ -8,23 +8,36 @@ import (
 
 // Defaults of a [Parser].
 const (
-	DefaultFreshnessCap = 24 * time.Hour  // longest wait that Cache-Control or Expires alone may cause
+	DefaultFreshnessCap = 24 * time.Hour  // longest wait that Cache-Control, Expires or a feed's own interval may cause alone
 	DefaultParkCap      = time.Hour       // a longer wait that the origin asked for is reported as Parked
 	FailureBackoff      = 2 * time.Second // the first wait after a failure of the origin, then doubling
 	MaxFailureBackoff   = time.Hour       // and at most this
 	MaxSlowBackoff      = 24 * time.Hour  // longest interval of a resource that is not found
 	GoneConfirmations   = 2               // 410s in a row that retire a resource (rule H-13)
 	MoveConfirmations   = 3               // permanent redirects in a row that are stored (rule H-12)
+	MaxHops             = 10              // redirects of one poll (rule H-12)
+	SecondaryTries      = 8               // secondary limits in a row of its own, without an instant, after which a resource gives up (rule G-13)
 )
 
 // Parser reads answers. The zero Parser detects the dialect and has the
 // defaults; it is a plain value and safe for concurrent use.
 type Parser struct {
-	// Dialect reads the limits. Without a name it is detected from each answer.
+	// Dialect reads the limits of all answers. One without Read: detected from
+	// each of them.
 	Dialect Dialect
 
-	// FreshnessCap bounds the wait that Cache-Control or Expires alone may
-	// cause. Zero means DefaultFreshnessCap.
+	// Dialects are those that may be detected, in the order in which they are
+	// tried. Nil means those of the function of that name. It is not changed.
+	Dialects []Dialect
+
+	// Spoken is the name of the dialect that the scope has spoken before: the
+	// Dialect of an earlier [Lesson]. It reads the answers that do not say as much
+	// of themselves, such as error pages. Empty, or a name that is not among
+	// Dialects: none.
+	Spoken string
+
+	// FreshnessCap bounds the wait that Cache-Control, Expires or what a feed
+	// says of its own interval may cause alone. Zero means DefaultFreshnessCap.
 	FreshnessCap time.Duration
 
 	// ParkCap is the wait beyond which a resource counts as Parked. The wait
@@ -35,8 +48,8 @@ type Parser struct {
 // Lesson reads what an answer teaches about its buckets. It is called before the
 // body has been read, but for the beginning of a rejection's, so that a park is
 // known, and can be written down, before anybody acts on the answer.
-func (p *Parser) Lesson(a *Answer) Lesson {
-	l := p.read(a)
+func (p *Parser) Lesson(a *Answer) (l Lesson) {
+	p.read(a, &l)
 	if a.Status == 0 {
 		return l
 	}
@@ -50,35 +63,12 @@ func (p *Parser) Lesson(a *Answer) Lesson {
 		l.Kind, l.Wide, l.Fallback, l.Evidence = OverloadLimit, true, true, "status 429"
 	}
 	l.Cached = cached(a.Header)
-	if l.Cached || len(l.Bucket) > MaxBucket || l.Limit < 0 || l.Remaining < 0 { // the last three by a dialect of the user's
+	if l.Cached {
 		l.dropQuota()
 	}
-	return l
-}
-
-// read lets the dialect read an answer, if there is one. The known dialects are
-// called by name and not through Dialects, so that the lesson needs no memory of
-// its own.
-func (p *Parser) read(a *Answer) Lesson {
-	l := Lesson{Jitter: a.Jitter, Failure: a.Status == 0 || a.Status >= 500}
-	switch {
-	case p.Dialect.Read != nil:
-		return readCustom(&p.Dialect, a, l)
-	case detectGitHub(a.Origin, a.Header):
-		if l.Dialect = "github"; a.Status != 0 {
-			readGitHub(a, &l)
-		}
-	default:
-		if l.Dialect = "plain"; a.Status != 0 {
-			readPlain(a, &l)
-		}
-	}
-	return l
-}
-
-func readCustom(d *Dialect, a *Answer, l Lesson) Lesson {
-	if l.Dialect = d.Name; a.Status != 0 {
-		d.Read(a, &l)
+	l.sane()
+	if l.Kind != NoLimit && l.Doubt != "" {
+		l.Evidence += "; " + l.Doubt
 	}
 	return l
 }
@@ -95,6 +85,10 @@ type Result struct {
 	// Relocated says that the URI was replaced by the confirmed target of
 	// permanent redirects.
 	Relocated bool
+	// Hushed says that the resource has been quiet for unusually long, as measured
+	// by how often it changed before, and Woken that such a quiet has ended. Each
+	// is told once (rule E-11).
+	Hushed, Woken bool
 	// Rescoped says that the next request goes to another origin than the one
 	// that was asked: Origin is set, Bucket is empty. Which credential goes there
 	// is for the caller to say, who has the token source: it must set Credential.
@@ -121,7 +115,9 @@ func (p *Parser) Apply(r *Resource, a *Answer, l *Lesson) Result {
 	x := applying{p: p, r: r, a: a, l: *l}
 	x.floor()
 	res := x.status()
+	x.feed(res)
 	x.park(res)
+	x.hush(&res)
 	res.Rescoped = r.Target() != target && x.rescope()
 	return res
 }

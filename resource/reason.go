@@ -45,8 +45,14 @@ const (
 	ReasonPaused              // the user's wish
 	ReasonSink                // the sink refused the response
 	ReasonToken               // the token source gave none
+	ReasonBreaker             // the host does not answer, and is left alone
+	ReasonFeed                // what the feed says of its own interval
+	ReasonTurn                // others of its bucket came first
 	reasons
 )
+
+// lastReason1 is the last reason that version 1 of an encoding can hold.
+const lastReason1 = ReasonToken
 
 var reasonTexts = [reasons]struct{ key, text string }{
 	ReasonNone:         {"", "no reason recorded"},
@@ -65,7 +71,7 @@ var reasonTexts = [reasons]struct{ key, text string }{
 	ReasonProbe:        {"D-4", "one request alone finds out how things stand"},
 	ReasonSettling:     {"D-4", "a request of a former run may still be on its way"},
 	ReasonEdge:         {"S-edge", "limit reached, reset past, asked since, and no word"},
-	ReasonPace:         {"G-10", "the rate declared for this bucket"},
+	ReasonPace:         {"G-10", "the rate declared or documented for this bucket, or its quota spread over the window"},
 	ReasonServer:       {"S-500", "failure of the origin"},
 	ReasonNetwork:      {"S-net", "no answer"},
 	ReasonTLS:          {"S-net", "certificate not accepted"},
@@ -86,6 +92,9 @@ var reasonTexts = [reasons]struct{ key, text string }{
 	ReasonPaused:       {"D-3", "paused by the user"},
 	ReasonSink:         {"D-11", "not taken by the sink"},
 	ReasonToken:        {"S-401", "no token to be had for the credential"},
+	ReasonBreaker:      {"S-net", "the host does not answer, and is left alone"},
+	ReasonFeed:         {"L-Feeds", "what the feed says of its own interval"},
+	ReasonTurn:         {"D-14", "others that wait for the bucket came first"},
 }
 
 // Key returns the rule's key in RULES.md, such as "G-1"; empty for ReasonNone.

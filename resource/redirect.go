@@ -14,16 +14,20 @@ func (x *applying) moved() Result {
 		r.Cause = fmt.Sprintf("status %d without a usable Location", a.Status)
 		return x.fail(ReasonMoved, x.slow())
 	}
-	if r.Hop != "" {
+	if r.Hop != "" && !sameOrigin(r.Hop, target) {
 		r.Cause = "redirected again from another scope"
 		return x.fail(ReasonMoved, x.slow())
 	}
-	r.Hop = target
+	if r.Hops >= MaxHops {
+		r.Cause = "redirected too often"
+		return x.fail(ReasonMoved, x.slow())
+	}
+	r.Hop, r.Hops = target, r.Hops+1
 	r.State, r.Why, r.NotBefore = WaitingForInterval, ReasonMoved, a.at()
 	if !x.retry.IsZero() { // with a redirect it is the wait before the hop
 		x.wait(x.retry, WaitingForInterval, ReasonRetryAfter)
 	}
-	if permanent, _ := location(a.Permanent); permanent != r.Moved {
+	if permanent, _ := location(a.Permanent); r.Hops == 1 && permanent != r.Moved {
 		r.Moved, r.Seen = permanent, 0
 	}
 	return Result{Outcome: Moved}
@@ -51,6 +55,12 @@ func (x *applying) confirmMove() (relocated bool) {
 	}
 	r.URI, r.Moved, r.Seen = target, "", 0
 	return true
+}
+
+func sameOrigin(a, b string) bool {
+	x, err := originOf(a)
+	y, _ := originOf(b) // empty where it has none
+	return err == nil && x == y
 }
 
 // location is where a redirect leads, without the fragment, which is never sent.

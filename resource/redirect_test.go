@@ -29,6 +29,8 @@ func away(status int, target, permanent string, pairs ...string) *Answer {
 	return a
 }
 
+// Peer miniflux-11: a 301 is not stored when a feed is refreshed, and a 302 is
+// when it is added.
 func TestS301_StoredAfterConfirmation(t *testing.T) {
 	r := newborn(t)
 	for n := 1; n < MoveConfirmations; n++ {
@@ -91,6 +93,8 @@ func TestH12_OnlyConfirmedPermanentSecureMovesAreStored(t *testing.T) {
 	}
 }
 
+// Peer miniflux-11: a 301 is not stored when a feed is refreshed, and a 302 is
+// when it is added.
 func TestS302_FollowedNotStored(t *testing.T) {
 	for _, status := range []int{302, 303, 307} {
 		r := newborn(t)

@@ -18,6 +18,7 @@ func (x *applying) modified() Result {
 		r.Quiet = satAdd(r.Quiet)
 		return Result{Outcome: NotModified, Relocated: relocated}
 	}
+	r.Lull = max(r.Lull, r.Quiet)
 	r.Digest, r.Changed, r.Quiet = a.Digest, a.Received, 0
 	r.Modified = satAdd(r.Modified)
 	return Result{Outcome: Modified, Publish: true, Relocated: relocated}

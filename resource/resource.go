@@ -44,6 +44,10 @@ type Resource struct {
 	// answers carry none (rule G-2).
 	PollInterval time.Duration
 
+	// Hint is what the body of the last 200 said of its own interval, kept for the
+	// answers without a body (rule L-Feeds).
+	Hint Hint
+
 	Validators Validators
 	Digest     uint64 // of the last body published, to tell a 200 that changed nothing; zero: none
 
@@ -63,6 +67,20 @@ type Resource struct {
 
 	// Gones counts 410s in a row, but for failures between them (rule H-13).
 	Gones uint8
+
+	// Hops counts the redirects since URI was asked that each became a request of
+	// their own; at most MaxHops.
+	Hops uint8
+
+	// Variant is a keyed fingerprint of those headers of a request, credential
+	// included, that the validators belong to: a request with others must not
+	// carry them (rules H-15, E-8). Zero: not known.
+	Variant uint64
+
+	// Hushed says that the present quiet is unusual and was told; Lull is the
+	// longest that ended: so many answers in a row changed nothing.
+	Hushed bool
+	Lull   uint32
 }
 
 // Validators are what makes the next request conditional, byte for byte as the
@@ -90,6 +108,27 @@ func New(spec Spec, credential string) (Resource, error) {
 		spec.ID = spec.derivedID()
 	}
 	return Resource{Spec: spec, Credential: credential, Origin: origin}, nil
+}
+
+// Page returns the child of r that stands for a further page of it: with an ID
+// derived from that of r and from the URI, validators of its own, and what r has
+// for the rest. It is never admitted to a queue: its requests are made in the
+// course of a poll of r, which alone says when. The error is a [*FieldError] for
+// a URI that a [Spec] may not hold, or of another origin than r.
+func (r *Resource) Page(uri string) (Resource, error) {
+	origin, err := originOf(uri)
+	if err != nil {
+		return Resource{}, err
+	}
+	if origin != r.Origin {
+		return Resource{}, &FieldError{"URI", clipURI(uri), "a page of the same origin, " + r.Origin}
+	}
+	return Resource{
+		// The shortest interval there is: a page waits for what its answers ask for,
+		// and for nothing that was meant for r.
+		Spec:       Spec{ID: DeriveID(r.ID, "page\n"+uri), URI: uri, Interval: 1, Profile: r.Profile, MediaType: r.MediaType, Priority: r.Priority},
+		Credential: r.Credential, Origin: r.Origin, Bucket: r.Bucket,
+	}, nil
 }
 
 // Scope returns what the resource is handled under: known before its first

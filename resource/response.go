@@ -68,11 +68,34 @@ type Response struct {
 	Status   int         // HTTP status
 	Header   http.Header // without Set-Cookie
 	Body     []byte      // complete, decompressed, bounded by the Requestor's limit
-	Outcome  Outcome     // Modified, or Retired with no body
+	Outcome  Outcome     // Modified; Retired with no body; NotModified with no body where there are Pages
 	Sent     time.Time   // when the request left
 	Received time.Time   // when the header of the answer had arrived
 	Previous Validators  // what the request carried
+
+	// Confirmed is when the request left whose answer was the last to say that
+	// the representation before this one was still the newest. Zero: none did.
+	Confirmed time.Time
+
+	// Pages are the answers to the pages that were read on from this one, in
+	// order, where the sink asks for them. Their Resource is a child of this one
+	// ([Resource.Page]); one whose Outcome is NotModified has no body.
+	Pages []*Response
+
+	// Cut says why the reading ended before the sink had all pages that it
+	// wanted. Empty: it had.
+	Cut string
+
+	// Value is what the sink has made of the body while it was asked for pages.
+	// Nobody else looks at it.
+	Value any
 }
 
-// Size is what the response counts for in a budget of bytes.
-func (r *Response) Size() int64 { return int64(len(r.Body)) + 1024 }
+// Size is what the response counts for in a budget of bytes, pages included.
+func (r *Response) Size() int64 {
+	size := int64(len(r.Body)) + 1024
+	for _, p := range r.Pages {
+		size += p.Size()
+	}
+	return size
+}

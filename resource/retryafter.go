@@ -31,15 +31,15 @@ func HTTPDate(s string) (t time.Time, ok bool) {
 // the standard library may.
 func fixdate(s string) (t time.Time, ok bool) {
 	if len(s) != len(http.TimeFormat) || s[3:5] != ", " || s[7] != ' ' || s[11] != ' ' || s[16] != ' ' ||
-		s[19] != ':' || s[22] != ':' || s[25:] != " GMT" || !strings.Contains("SunMonTueWedThuFriSat", s[:3]) {
+		s[19] != ':' || s[22] != ':' || s[25:] != " GMT" || strings.Index("SunMonTueWedThuFriSat", s[:3])%3 != 0 {
 		return time.Time{}, false
 	}
 	number := func(digits string) (n int) {
 		for i := range len(digits) {
-			if c := digits[i] - '0'; c <= 9 && n >= 0 {
+			if c := digits[i] - '0'; c <= 9 {
 				n = n*10 + int(c)
 			} else {
-				n = -1 << 20
+				n = 1 << 20 // too large for all that follows, whatever comes behind it
 			}
 		}
 		return n
@@ -48,7 +48,7 @@ func fixdate(s string) (t time.Time, ok bool) {
 	day, year := number(s[5:7]), number(s[12:16])
 	hour, minute, second := number(s[17:19]), number(s[20:22]), number(s[23:25])
 	if month%3 != 0 || day < 1 || day > 28 || year < 1970 || year > 2200 ||
-		uint(hour) > 23 || uint(minute) > 59 || uint(second) > 59 {
+		hour > 23 || minute > 59 || second > 59 {
 		return time.Time{}, false // the last days of a month are left to whoever knows its length
 	}
 	return time.Date(year, time.Month(month/3+1), day, hour, minute, second, 0, time.UTC), true

@@ -10,6 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// Peer go-github-8: a date in Retry-After fails to parse as a number, and
+// counts as no wait.
+// Peer retryablehttp-4: an instant sent by mistake in place of seconds is slept
+// through: half a century.
+// Peer nutch-3: neither tags nor Retry-After are read.
+// Peer scrapy-2: Retry-After has been asked for since 2019, and is not read.
 func TestH1_RetryAfterVectors(t *testing.T) {
 	const century = farFuture
 	for _, c := range []struct {
@@ -63,7 +69,10 @@ func TestH3_InvalidIsIgnoredAndFractionsRoundUp(t *testing.T) {
 	}
 }
 
-// One peer accepts a single date form, and takes the zone PST for UTC.
+// Peer gofri-7: Retry-After is read as a whole number and nothing else.
+// Peer retryablehttp-2: one of the three forms of a date is read, and in it the
+// zone PST is taken for UTC.
+// Peer airbyte-2: of Retry-After numbers are read, and dates dropped.
 func TestH2_AllThreeDateFormsAndOnlyUTC(t *testing.T) {
 	want := time.Date(1994, 11, 6, 8, 49, 37, 0, time.UTC)
 	for _, s := range []string{
@@ -116,6 +125,10 @@ func TestH4_KeepsTheMonotonicReading(t *testing.T) {
 
 // Seconds multiplied into nanoseconds before the bound is checked wrap around,
 // and a client asks at once that was told to wait for centuries.
+//
+// Peer go-github-9: seconds are multiplied into nanoseconds before they are
+// bounded, and wrap around.
+// Peer retryablehttp-6: seconds are multiplied before they are bounded.
 func TestD22_RetryAfterSaturates(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	rng := rand.New(rand.NewPCG(seed, 1))

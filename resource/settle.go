@@ -137,7 +137,11 @@ func (b *Bucket) learnLimit(l *Lesson, now time.Time, current bool) {
 	until := now.Add(grow(time.Second, b.Strikes-1, MaxLimitWait))
 	switch {
 	case l.Fallback:
-		until = now.Add(grow(LimitFallback, b.Strikes-1, MaxLimitWait))
+		wait := LimitFallback
+		if l.Kind == CredentialLimit { // only another token helps, and [Bucket.Renew] says when there is one
+			wait = CredentialWait
+		}
+		until = now.Add(grow(wait, b.Strikes-1, MaxLimitWait))
 		b.Answered = false // nobody said when it is over: one request alone finds out
 	case l.Until.After(until):
 		until = within(l.Until, now)

@@ -49,7 +49,8 @@ type Spec struct {
 	MediaType string
 
 	// Priority orders the resources that wait for the same bucket: higher
-	// first. Zero is normal.
+	// first, unless the lower has waited longer by an hour for each step between
+	// them. Zero is normal.
 	Priority int8
 }
 
@@ -117,7 +118,7 @@ func originOf(uri string) (string, error) {
 	}
 	host := strings.ToLower(strings.TrimSuffix(strings.TrimSuffix(u.Host, u.Port()), ":"))
 	for _, c := range []byte(host) {
-		if c <= ' ' || c >= 0x7f || c == '%' {
+		if c >= 0x80 || c == '%' { // spaces and control characters were refused above
 			return bad("a host in ASCII without a zone: an international name is written as xn--...")
 		}
 	}
@@ -141,9 +142,9 @@ func clipURI(uri string) string {
 	if i < 0 {
 		return clip(uri)
 	}
-	scheme := ""
+	scheme, lower := "", strings.ToLower(uri)
 	for _, known := range [...]string{"http://", "https://"} {
-		if len(uri) >= len(known) && strings.EqualFold(uri[:len(known)], known) {
+		if strings.HasPrefix(lower, known) {
 			scheme = known
 		}
 	}

@@ -183,7 +183,7 @@ func TestProfile_Validate(t *testing.T) {
 		`Header["X-Api-Key"]: set by the library, or a secret: want another name; a secret goes through Credential`:                                 {Header: http.Header{"X-Api-Key": {secret()}}},
 		`Header["X-A"]: a value too long, or with a line break or another control character: want at most 8192 visible characters, spaces and tabs`: {Header: http.Header{"X-A": {"fine", secret() + "\r\nX-B: 1"}}},
 		`Header["X-B"]: a value too long, or with a line break or another control character: want at most 8192 visible characters, spaces and tabs`: {Header: http.Header{"X-B": {strings.Repeat("x", 8193)}}},
-		`Dialect: "Github": want one of "github", "plain", or empty to detect it`:                                                                   {Dialect: "Github"},
+		`Dialect: "git hub": want at most 128 of letters, digits and - _ . / :`:                                                                     {Dialect: "git hub"},
 		`Credential: "a b": want at most 128 of letters, digits and - _ . / :`:                                                                      {Credential: "a b"},
 		`Limit.Requests: 0: want 1 or more, or a zero Limit for none`:                                                                               {Limit: Limit{0, time.Second}},
 		`Limit.Per: 0s: want at least 1ns a request, at most 8784h0m0s`:                                                                             {Limit: Limit{1, 0}},

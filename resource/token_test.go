@@ -248,3 +248,44 @@ func TestToken_SourcesReportWhatIsWrong(t *testing.T) {
 	bad := Env("A", "a.example")
 	require.Empty(t, bad.Credential(GitHubOrigin), "a malformed origin is no licence for the default one")
 }
+
+// appSource is a source whose token can be fetched anew.
+type appSource struct {
+	TokenSource
+	renewed []string
+	err     error // of Token
+}
+
+func (s *appSource) Token(ctx context.Context, credential, origin string) (Token, error) {
+	if s.err != nil {
+		return Token{}, s.err
+	}
+	return s.TokenSource.Token(ctx, credential, origin)
+}
+
+func (s *appSource) Renew(_ context.Context, credential, origin string) error {
+	s.renewed = append(s.renewed, credential+" "+origin)
+	return errors.New("not yet")
+}
+
+// A keyring hands a refusal on to the source that the token comes from, and to no
+// other.
+func TestS401_AKeyringRenewsTheSourceOfTheToken(t *testing.T) {
+	const origin = "https://a.test"
+	app := &appSource{TokenSource: Fixed("app", bearer(t), origin)}
+	other := &appSource{TokenSource: Fixed("other", bearer(t), origin)}
+	ring := Keyring(nil, Env("PLAIN", origin), other, Keyring(app))
+	renewer, ok := ring.(interface {
+		Renew(ctx context.Context, credential, origin string) error
+	})
+	require.True(t, ok)
+	require.EqualError(t, renewer.Renew(t.Context(), "app", origin), "not yet")
+	app.err = errors.New("it has expired")
+	require.NoError(t, renewer.Renew(t.Context(), "PLAIN", origin), "it does not want to know")
+	require.NoError(t, renewer.Renew(t.Context(), "nobody", origin))
+	require.Equal(t, []string{"app " + origin}, app.renewed)
+	require.Empty(t, other.renewed)
+
+	alone := Keyring(app).(keyring) // it gives no token now, but is the one to
+	require.EqualError(t, alone.Renew(t.Context(), "app", origin), "not yet")
+}

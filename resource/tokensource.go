@@ -143,7 +143,9 @@ func (a audience) validate(field, name string) error {
 }
 
 // Keyring returns a source of several credentials. The first one that names an
-// origin counts for it. Its Validate() error asks all of them.
+// origin counts for it. Its Validate() error asks all of them, and its
+// Renew(ctx, credential, origin) error the one that the token comes from, if that
+// has such a method: see firehose.Renewer.
 func Keyring(sources ...TokenSource) TokenSource { return keyring(slices.Clone(sources)) }
 
 type keyring []TokenSource
@@ -180,6 +182,26 @@ func (k keyring) Token(ctx context.Context, credential, origin string) (Token, e
 		worst = fmt.Errorf("resource: credential %s for %s: %w", clip(credential), clipURI(origin), errNotMeant)
 	}
 	return Token{}, worst
+}
+
+// Renew tells the source of a credential that its token was not accepted. Nil where
+// that does not want to know.
+func (k keyring) Renew(ctx context.Context, credential, origin string) error {
+	for _, s := range k {
+		if s == nil {
+			continue
+		}
+		if _, err := s.Token(ctx, credential, origin); err != nil && s.Credential(origin) != credential {
+			continue
+		}
+		if r, ok := s.(interface {
+			Renew(ctx context.Context, credential, origin string) error
+		}); ok {
+			return r.Renew(ctx, credential, origin)
+		}
+		return nil
+	}
+	return nil
 }
 
 // Validate reports the first source that is nil or that reports itself as wrong.

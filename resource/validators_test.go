@@ -10,6 +10,9 @@ import (
 
 // One crawler strips the quotes and the W/ of a tag before it sends it back, and
 // never gets a 304.
+//
+// Peer ghtorrent-1: the quotes, the W/ and more are taken out of a tag before
+// it is sent back.
 func TestG4_ValidatorsByteForByte(t *testing.T) {
 	for _, etag := range []string{
 		`"abc"`, `W/"7a3f0c"`, `""`, `W/""`, `unquoted`, `"with \"inner\" quotes"`, `w/"lower case"`, `"é"`, "\"\xff\"", ` "padded" `,

@@ -9,6 +9,8 @@ import "log/slog"
 // goes back to wait for them.
 func (m *ServiceManager) rest(w *worker, end End) {
 	e := w.entry
+	w.due = false // a schedule begins anew
+
 	if end != EndedOnPurpose || w.generation > 0 { // else: it never ran
 		w.setEnd(end)
 	}
@@ -18,13 +20,14 @@ func (m *ServiceManager) rest(w *worker, end End) {
 	}
 	m.set(w, Stopped)
 	if w.retired {
-		e.shrink()
-		return
-	}
-	if end == GaveUp && e.options.recover {
+		m.shrink(e)
+	} else if end == GaveUp && e.options.recover {
 		m.arm(w, e.options.retryWindow)
 	}
-	if end != EndedOnPurpose || e.halted {
+	switch {
+	case !e.want:
+		m.lastOneStopped(e)
+	case w.retired || end != EndedOnPurpose || e.halted: // it may leave those that have ended
 		m.endedForGood(w)
 	}
 }
@@ -39,7 +42,7 @@ func (m *ServiceManager) waits(w *worker) bool {
 // bringBack gives a service that gave up a fresh go.
 func (m *ServiceManager) bringBack(w *worker) {
 	e := w.entry
-	if e.down || w.end != GaveUp {
+	if w.end != GaveUp || !m.waits(w) {
 		return
 	}
 	m.note(slog.LevelInfo, "is brought back", w, nil, 0)
@@ -47,14 +50,16 @@ func (m *ServiceManager) bringBack(w *worker) {
 	w.streak, w.ends = 0, nil
 	w.setEnd(NotEnded)
 	m.set(w, Idle)
-	m.settle(e)
+	if !e.down { // else it starts with what keeps it down
+		m.settleWorker(w)
+	}
 }
 
 // set changes the state of a worker: it voids the timer of the old state and
 // tells whoever depends on the new one.
 func (m *ServiceManager) set(w *worker, s State) {
 	e := w.entry
-	was, wasUp := w.state, e.up()
+	was := w.state
 	w.state = s
 	now := m.now()
 	if was == Started {
@@ -71,6 +76,9 @@ func (m *ServiceManager) set(w *worker, s State) {
 		}
 	}
 	m.tellChanged(w, was) // before the changes that this one leads to
+	if l := e.links; l != nil && l.stands && !e.stands() {
+		m.restand(e) // before anybody is started who needs it
+	}
 	if was.live() && !s.live() {
 		m.idle(e)
 	} else if !was.live() && s.live() {
@@ -81,23 +89,34 @@ func (m *ServiceManager) set(w *worker, s State) {
 	}
 	m.classify(e)
 	m.notify(e)
-	if e.up() && !wasUp {
-		m.cameUp(e)
-	}
-	if g := e.group(); g != nil && g.failing == e && (was == BackingOff || was == Idle) {
+	m.restand(e)
+	if g := e.group(); g != nil && g.failing == e && was == BackingOff {
 		m.regroup(g)
 	}
 }
 
-// cameUp lets those start that waited for an entry.
-func (m *ServiceManager) cameUp(e *entry) {
-	for _, d := range e.dependants() {
-		if d.down {
-			continue
+// restand works out anew whether an entry stands, tells those that come after
+// it, and lets those start that waited for it. It is told on only where it
+// changes anything: paths through a graph may be as many as 2 to the power of
+// its depth.
+func (m *ServiceManager) restand(e *entry) {
+	l := e.links
+	if l == nil || l.stands == e.stands() {
+		return
+	}
+	l.stands = !l.stands
+	for _, d := range l.dependants { // all are told before one is started
+		if l.stands {
+			d.links.lacking--
+		} else {
+			d.links.lacking++
 		}
-		m.settle(d)
-		if d.state() == Stopped && d.up() { // stands for e
-			m.cameUp(d)
+	}
+	for _, d := range l.dependants {
+		if d.state() == Stopped { // if it has completed, it stands for e
+			m.restand(d)
+		} else if !d.down && d.links.lacking == 0 {
+			m.settle(d)
 		}
 	}
 }
@@ -106,7 +125,13 @@ func (m *ServiceManager) cameUp(e *entry) {
 func (m *ServiceManager) occupied(e *entry) {
 	m.busy++
 	e.busy++
-	if e.busy == 1 && !e.followed() {
+	if e.busy > 1 {
+		return
+	}
+	if e.held {
+		e.group().busy++
+	}
+	if !e.followed() {
 		e.engaged()
 	}
 }
@@ -123,6 +148,7 @@ func (m *ServiceManager) idle(e *entry) {
 		return
 	}
 	if e.held {
+		e.group().busy--
 		defer m.regroup(e.group())
 	}
 	if e.followed() {
@@ -171,6 +197,7 @@ func (m *ServiceManager) released(e *entry) {
 func (m *ServiceManager) desire(e *entry, want bool) {
 	e.want = want
 	m.switchOff(e)
+	m.notify(e)
 }
 
 // switchOff works out anew whether a service is off.
@@ -204,18 +231,47 @@ func (m *ServiceManager) classify(e *entry) {
 		c = dead
 	case e.state() == Stopped && e.end() != NotEnded && e.end() != EndedOnPurpose:
 		c = dead
+		if e.options.restart == Temporary && e.end() == Failed {
+			c = spent
+		}
 	case e.off: // what it comes after was stopped on purpose: to wait for it would be for ever
 		c = settled
+	case e.busy == 0 && e.links != nil && e.links.barred > 0:
+		c = barred
 	}
-	m.counts[e.class]--
+	was := e.class
+	m.counts[was]--
 	e.class = c
 	m.counts[c]++
-	if m.counts[pending] == 0 || c == dead {
+	turned := c == barred && was != c
+	if m.counts[pending] == 0 || c.over() || turned {
 		m.notifyAll()
+	}
+	if turned {
+		m.notify(e)
+	}
+	m.rebar(e)
+}
+
+// rebar works out anew whether an entry bars, and counts those anew that come
+// after it.
+func (m *ServiceManager) rebar(e *entry) {
+	l := e.links
+	if l == nil || l.bars == e.bars() {
+		return
+	}
+	l.bars = !l.bars
+	for _, d := range l.dependants {
+		if l.bars {
+			d.links.barred++
+		} else {
+			d.links.barred--
+		}
+		m.classify(d)
 	}
 }
 
-// notifyAll wakes those who wait for all to be started.
+// notifyAll wakes those who wait for several services to be started.
 func (m *ServiceManager) notifyAll() {
 	if m.allUp != nil {
 		close(m.allUp)
@@ -227,6 +283,6 @@ func (m *ServiceManager) notifyAll() {
 func (m *ServiceManager) notify(e *entry) {
 	if e.changed != nil {
 		close(e.changed)
-		e.changed = nil
+		e.own().changed = nil
 	}
 }

@@ -176,7 +176,14 @@ func (a *actor) extend(ctx context.Context, l *life, d time.Duration) {
 	switch {
 	case err == nil && !now.Add(d).After(limit):
 	case errors.Is(err, scheduler.ErrStartLimit) && now.Add(d).After(limit):
-	case errors.Is(err, scheduler.ErrNotStarting) && (ctx.Err() != nil || now.After(l.deadline)):
+	case errors.Is(err, scheduler.ErrNotStarting) && now.After(l.deadline):
+		return
+	case errors.Is(err, scheduler.ErrNotStarting):
+		m.soon(func() { // it is asked to stop at this instant, if it does not know yet
+			if ctx.Err() == nil {
+				m.differ(a.node, "extend", "by %v, %v after the begin: %v", d, now.Sub(l.entered), err)
+			}
+		})
 		return
 	default:
 		m.differ(a.node, "extend", "by %v, %v after the begin: %v", d, now.Sub(l.entered), err)
@@ -228,7 +235,7 @@ func (d drainer) Drain(ctx context.Context) error {
 	l := d.life
 	path := n.path
 	if l != nil {
-		l.draining, path = true, l.path
+		l.draining, l.drainFrom, path = true, time.Now(), l.path
 		n.note("drains")
 		m.tested["drains if asked gently"]++
 		if n.gently.Before(l.entered) && !l.spare {
@@ -330,19 +337,46 @@ func (s nested) Serve(ctx context.Context) (err error) {
 	failed := true
 	defer func() { l.leave(failed) }()
 	r, m := s.node.inside, s.node.model
+	begins := ctx.Err() == nil // else it starts nothing, and has nothing to name
 	m.mu.Lock()
-	if l.asked.IsZero() {
+	if begins && l.asked.IsZero() {
 		r.rest(false)
 	}
 	m.mu.Unlock()
 	err = r.Serve(ctx)
 	failed = failure(err)
 	m.mu.Lock()
-	if l.asked.IsZero() && ctx.Err() == nil {
-		r.rest(true)
-	}
+	r.rest(true)
 	begin := l.asked
+	if !l.drainAsked.IsZero() {
+		begin = l.drainAsked
+	}
 	m.mu.Unlock()
-	r.served(begin, err)
+	if begins || err != nil {
+		r.served(begin, err)
+	}
 	return err
+}
+
+// Drain drains it.
+func (s nested) Drain(ctx context.Context) error {
+	n, m := s.node, s.node.model
+	m.mu.Lock()
+	now := time.Now()
+	for _, l := range n.lives {
+		if l.deafAt.IsZero() {
+			l.draining, l.drainAsked = true, now
+		}
+	}
+	m.tested["drains inside if asked gently"]++
+	trigger := n.inside.trigger
+	n.inside.excuse()
+	n.inside.trigger = trigger // which is what ends it by itself
+	n.inside.rest(true)
+	for _, d := range n.inside.nodes {
+		d.gently = now
+	}
+	m.mu.Unlock()
+	defer m.calling(ctx, n.path+" drain")()
+	return n.inside.Scheduler.Drain(ctx)
 }

@@ -171,6 +171,9 @@ func TestShoutIntoAHangingLog(t *testing.T) {
 		err := stop()
 		require.Equal(t, DefaultHandlerTimeout, time.Since(begin))
 		require.ErrorContains(t, err, "os/scheduler log")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.ErrorContains(t, s.Serve(ctx), "os/scheduler log") // by each session while it hangs
 		close(log.hang)
 		<-p.said
 		require.Equal(t, 1, strings.Count(log.String(), "\n"))
@@ -235,7 +238,7 @@ func TestCopFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log lines
 		s, stop := served(t, Config{Logger: log.logger(), Services: []Spec{{
-			Alias: "a", Watch: Watch{Stall: 20 * time.Second},
+			Alias: "a", Bounds: Bounds{Stall: 20 * time.Second},
 			Service: Func(func(ctx context.Context) error {
 				o := MeterOf(ctx).Begin()
 				defer o.End(nil)
@@ -250,6 +253,8 @@ func TestCopFails(t *testing.T) {
 		a, err := s.Status("a")
 		require.NoError(t, err)
 		require.Equal(t, Zombie, a.Condition)
+		time.Sleep(copPardon) // and is looked at again after a while
+		require.Equal(t, 2, strings.Count(log.String(), "the cop failed"), log.String())
 		require.NoError(t, stop())
 	})
 }

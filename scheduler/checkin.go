@@ -76,6 +76,10 @@ type StateRestorer interface {
 // never at the same time. They are to return when ctx ends, which is at
 // Spec.SaveTimeout; a call that does not is left behind and named by the path
 // followed by " store", and the path is left alone until it has returned.
+//
+// Nothing is ever deleted: what a service checked in outlives its Remove, and
+// is the user's to delete. Rejected: to write an empty state in its place, which
+// RestoreState would be given as if the service had checked it in.
 type StateStore interface {
 	// SaveState replaces what is kept for a path, which is the lineage of a
 	// service or worker, such as os/scheduler/requestor/2. state is not nil,
@@ -103,7 +107,7 @@ func (r *run) heard(o occasion) bool {
 	if r.worker.run != r || r.abandoned || r.ended || r.failing != nil {
 		return false
 	}
-	return o == afterEnd || !r.visit.over
+	return o == afterEnd || !r.gear().visit.over
 }
 
 // asked reports whether a run may be asked for its state now. The caller holds
@@ -121,7 +125,7 @@ func (r *run) asked(o occasion) bool {
 // checkInDue follows when a run is to check in. The caller holds the lock.
 func (m *ServiceManager) checkInDue(w *worker) {
 	m.arm(w, w.entry.options.saveEvery)
-	v := w.run.visit
+	v := w.run.gear().visit
 	if v == nil || v.asking {
 		return // the check-in before goes on
 	}
@@ -136,7 +140,7 @@ func (m *ServiceManager) intervalCheckIn(s *session, r *run) {
 	m.ask(s, r, atInterval)
 	m.mu.Lock()
 	defer m.unlock()
-	r.visit.asking = false
+	r.gear().visit.asking = false
 	s.chains--
 	s.wake()
 }
@@ -147,13 +151,13 @@ func (m *ServiceManager) checkIn(s *session, r *run) { m.ask(s, r, beforeStop) }
 // lastCheckIn asks a run for its final state whose Serve has ended well. It runs
 // in the goroutine of the run, under no lock.
 func (m *ServiceManager) lastCheckIn(r *run, well bool) {
-	v := r.visit
+	v := r.gear().visit
 	if v == nil || !r.saves || !well {
 		return
 	}
 	m.mu.Lock()
 	s := m.session
-	v.until = m.now() + r.worker.entry.options.saveTimeout + 3*settleTime
+	v.until = plus(m.now(), plus(r.worker.entry.options.saveTimeout, 3*settleTime))
 	m.unlock()
 	if s != nil { // else: it was abandoned
 		m.ask(s, r, afterEnd)
@@ -163,7 +167,7 @@ func (m *ServiceManager) lastCheckIn(r *run, well bool) {
 // checksInLast puts off the abandonment of a run whose Serve has returned,
 // while it is asked for its final state. The caller holds the lock.
 func (m *ServiceManager) checksInLast(w *worker) bool {
-	v := w.run.visit
+	v := w.run.gear().visit
 	if v == nil || v.until <= m.now() {
 		return false
 	}
@@ -177,13 +181,13 @@ func (m *ServiceManager) saveBudget(w *worker) time.Duration {
 	if !w.run.saves {
 		return 0
 	}
-	return w.entry.options.saveTimeout + 4*settleTime
+	return plus(w.entry.options.saveTimeout, 4*settleTime)
 }
 
 // ask asks a run for its state, keeps it and stores it, within one SaveTimeout
 // for all that, and for all that a stop waits for. Under no lock.
 func (m *ServiceManager) ask(s *session, r *run, o occasion) {
-	v, total := r.visit, r.worker.entry.options.saveTimeout
+	v, total := r.gear().visit, r.worker.entry.options.saveTimeout
 	if v == nil {
 		return
 	}
@@ -220,9 +224,9 @@ func (m *ServiceManager) ask(s *session, r *run, o occasion) {
 
 // save asks a run for its state and keeps it. The turn is held.
 func (m *ServiceManager) save(r *run, o occasion, b bound, deadline time.Time) outcome {
-	v := r.visit
+	v := r.gear().visit
 	m.mu.Lock()
-	may, before := r.asked(o), v.state
+	may, before, instance := r.asked(o), v.state, r.served()
 	m.unlock()
 	if !may {
 		return outcome{}
@@ -234,7 +238,7 @@ func (m *ServiceManager) save(r *run, o occasion, b bound, deadline time.Time) o
 	var state []byte // as same, not to be read if the call was left behind
 	same := true
 	out := m.stateCall(ctx, &v.calls.save, b, func(ctx context.Context) error {
-		saver, ok := power[StateSaver](r.instance)
+		saver, ok := power[StateSaver](instance)
 		if !ok {
 			return nil // the wrapper has changed its mind
 		}
@@ -291,7 +295,7 @@ func (m *ServiceManager) saveFailed(r *run, o occasion, verb string, out outcome
 	}
 	m.mu.Lock()
 	defer m.unlock()
-	m.record(r.worker, Exception{
-		Generation: r.generation, Kind: SaveFailed, Err: &stateError{verb: verb, err: out.err}, stack: out.stack,
+	m.record(r.worker, &mishap{
+		generation: r.generation, kind: SaveFailed, err: &stateError{verb: verb, err: out.err}, stack: out.stack,
 	})
 }

@@ -7,18 +7,18 @@ import (
 )
 
 // Condition is what is known of a service beside its State, which says only
-// where it is in its life. See [Watch].
+// where it is in its life. See [Bounds].
 type Condition uint8
 
 const (
 	// Healthy: nothing speaks against the service. It need not be started.
 	Healthy Condition = iota
-	// Degraded: it is started and works badly: it breaks the bounds of its
-	// Watch, or all of its operations fail; or some workers of a pool have
+	// Degraded: it is started and works badly: it breaks its Bounds, or all of
+	// its operations fail; or some workers of a pool have
 	// ended by failure.
 	Degraded
 	// Zombie: it does not what its state says. A run makes no progress (see
-	// Watch.Stall), or is over though its state says started, or was abandoned
+	// Bounds.Stall), or is over though its state says started, or was abandoned
 	// and keeps the next from being started. Of a pool one such worker is
 	// enough.
 	Zombie

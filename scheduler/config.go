@@ -26,8 +26,8 @@ type Config struct {
 	// Logger gets a line for each change of a service (debug and info) and
 	// each failure (warn, or error if it ends the service). It is called by one
 	// goroutine, in order (save that the cop says by itself that the manager
-	// hangs), and never delays a service. Nil: the logger of the
-	// scheduler around this one, else discard.
+	// hangs), and never delays a service. Nil: the logger of the scheduler
+	// around this one, else discard.
 	Logger *slog.Logger
 	// Services are registered by New, in any order.
 	Services []Spec
@@ -44,7 +44,8 @@ type Config struct {
 	// DefaultRetryWindow.
 	RetryWindow time.Duration
 	// AllSignificant makes the scheduler end when the last of the services
-	// that are Significant has ended, instead of at the first.
+	// that are Significant has ended, instead of at the first. Those that were
+	// stopped on purpose count as ended, unless all of them were.
 	AllSignificant bool
 
 	// States keeps what services check in (see StateSaver), so that it
@@ -83,7 +84,7 @@ func (c *Config) validate() error {
 	}
 	for step := range strings.SplitSeq(c.Name, "/") {
 		if reason := badAlias(step); c.Name != "" && reason != "" {
-			return refuse("Name", "%q: a step is %s", c.Name, reason)
+			return refuse("Name", "%q: the step %q %s", c.Name, step, reason)
 		}
 	}
 	if c.HandlerTimeout < 0 {
@@ -104,6 +105,8 @@ func (c *Config) validate() error {
 		return refuse("RetryWindow", "%v is negative; zero means the default", c.RetryWindow)
 	case c.RetryWindow > 0 && c.RetryLimit == 0:
 		return refuse("RetryWindow", "set without RetryLimit, which it belongs to")
+	case c.States != nil && isNil(c.States):
+		return refuse("States", "holds a nil %T; a nil interface means none", c.States)
 	case c.AllSignificant && !slices.ContainsFunc(c.Services, func(s Spec) bool { return s.Significant }):
 		return refuse("AllSignificant", "set without a Significant service")
 	}

@@ -21,17 +21,17 @@ type window struct {
 func (w *window) allFailed() bool { return w.operations > 0 && w.failed == w.operations }
 
 // broken says in words which bounds the window breaks.
-func (w *Watch) broken(s *snapshot) string {
+func (b *Bounds) broken(s *snapshot) string {
 	if s.count == 0 {
 		return ""
 	}
 	var all []string
-	for _, b := range w.bounds() {
-		if b.limit == 0 {
+	for _, l := range b.latencies() {
+		if l.limit == 0 {
 			continue
 		}
-		if took := b.measure(s); b.breaks(took) {
-			all = append(all, fmt.Sprintf("%s of %v is above %v", b.name, rounded(took), b.limit))
+		if took := l.measure(s); l.breaks(took) {
+			all = append(all, fmt.Sprintf("%s of %v is above %v", l.name, rounded(took), l.limit))
 		}
 	}
 	return strings.Join(all, ", ")
@@ -79,19 +79,19 @@ const (
 
 // take judges a window. A verdict is reached once; it is over with a window
 // that is good in every respect.
-func (c *conduct) take(watch *Watch, w *window) finding {
-	if w.operations < uint64(watch.Samples) {
+func (c *conduct) take(bounds *Bounds, w *window) finding {
+	if w.operations < uint64(bounds.Samples) {
 		return nothingNew
 	}
-	broken := watch.broken(&w.latency)
+	broken := bounds.broken(&w.latency)
 	c.slow = oneMoreIf(broken != "", c.slow)
 	c.failing = oneMoreIf(w.allFailed(), c.failing)
 	was, concern := c.concern, ""
 	switch {
-	case c.failing >= watch.Windows:
-		concern = fmt.Sprintf("all operations failed in %d windows of %v, %d in the latest", c.failing, watch.Window, w.operations)
-	case c.slow >= watch.Windows:
-		concern = fmt.Sprintf("%s, in %d windows of %v", broken, c.slow, watch.Window)
+	case c.failing >= bounds.Windows:
+		concern = fmt.Sprintf("all operations failed in %d windows of %v, %d in the latest", c.failing, bounds.Window, w.operations)
+	case c.slow >= bounds.Windows:
+		concern = fmt.Sprintf("%s, in %d windows of %v", broken, c.slow, bounds.Window)
 	case c.failing > 0 || c.slow > 0:
 		return nothingNew
 	}

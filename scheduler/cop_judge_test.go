@@ -25,7 +25,7 @@ func windowOf(failed uint64, took ...time.Duration) *window {
 
 func TestConduct(t *testing.T) {
 	const ms = time.Millisecond
-	watch := Watch{P50: 10 * ms, Max: 100 * ms, Windows: 2, Samples: 2}.resolve()
+	bounds := Bounds{P50: 10 * ms, Max: 100 * ms, Windows: 2, Samples: 2}.resolve()
 	good, slow := windowOf(0, ms, ms, ms), windowOf(0, 20*ms, 20*ms, ms)
 	failing, both := windowOf(2, ms, ms), windowOf(2, 200*ms, 200*ms)
 	few, half := windowOf(1, 200*ms), windowOf(1, ms, ms)
@@ -54,7 +54,7 @@ func TestConduct(t *testing.T) {
 			var conduct conduct
 			var got strings.Builder
 			for _, w := range c.windows {
-				got.WriteString(string("-bg"[conduct.take(&watch, w)]))
+				got.WriteString(string("-bg"[conduct.take(&bounds, w)]))
 			}
 			require.Equal(t, c.findings, got.String())
 			require.Equal(t, c.concern, conduct.concern)
@@ -65,7 +65,7 @@ func TestConduct(t *testing.T) {
 // A duration of a bound never breaks it, nor does one below; what is above by
 // more than a cell of the histogram does, for each bound there is.
 func TestBoundIsFair(t *testing.T) {
-	for i, b := range (&Watch{}).bounds() {
+	for i, b := range (&Bounds{}).latencies() {
 		for limit := time.Duration(1); limit < 100*time.Hour; limit = limit*9/7 + 1 {
 			b.limit = limit
 			one := func(d time.Duration) bool {
@@ -83,28 +83,28 @@ func TestBoundIsFair(t *testing.T) {
 // may be slow.
 func TestBoundsAreWhatTheyAreNamed(t *testing.T) {
 	for _, c := range []struct {
-		watch Watch
-		slow  int // of a thousand
+		bounds Bounds
+		slow   int // of a thousand
 	}{
-		{Watch{P50: 1}, 500},
-		{Watch{P75: 1}, 250},
-		{Watch{P95: 1}, 50},
-		{Watch{P98: 1}, 20},
-		{Watch{P99: 1}, 10},
-		{Watch{P999: 1}, 1},
-		{Watch{Max: 1}, 0},
-		{Watch{Mean: 999}, 999},
+		{Bounds{P50: 1}, 500},
+		{Bounds{P75: 1}, 250},
+		{Bounds{P95: 1}, 50},
+		{Bounds{P98: 1}, 20},
+		{Bounds{P99: 1}, 10},
+		{Bounds{P999: 1}, 1},
+		{Bounds{Max: 1}, 0},
+		{Bounds{Mean: 999}, 999},
 	} {
 		took := make([]time.Duration, 1000)
 		for i := range c.slow {
 			took[i] = 1000
 		}
-		require.Empty(t, c.watch.broken(&windowOf(0, took...).latency), "%+v", c.watch)
+		require.Empty(t, c.bounds.broken(&windowOf(0, took...).latency), "%+v", c.bounds)
 		took[999] = 1000
-		require.Equal(t, c.slow == 999, c.watch.Mean > 0)
-		require.NotEmpty(t, c.watch.broken(&windowOf(0, took...).latency), "%+v", c.watch)
+		require.Equal(t, c.slow == 999, c.bounds.Mean > 0)
+		require.NotEmpty(t, c.bounds.broken(&windowOf(0, took...).latency), "%+v", c.bounds)
 	}
-	require.Empty(t, (&Watch{P50: 1}).broken(&snapshot{}))
+	require.Empty(t, (&Bounds{P50: 1}).broken(&snapshot{}))
 }
 
 // A success is not overlooked.
@@ -140,7 +140,7 @@ func TestConditionNames(t *testing.T) {
 func TestFastFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newTestGauge()
-		b := &beat{gauge: g, watch: &Watch{}}
+		b := &beat{gauge: g, bounds: &Bounds{}}
 		stop := make(chan struct{})
 		done := make(chan struct{})
 		end := sync.OnceFunc(func() {
@@ -180,7 +180,7 @@ func TestExitsInAnyOrder(t *testing.T) {
 	var runs []*run
 	for i := range 10 {
 		runs = append(runs, &run{worker: &worker{}})
-		require.True(t, c.leaves(runs[i], exit{streak: i}, time.Duration(i)))
+		require.True(t, c.leaves(runs[i], &exit{streak: i}, time.Duration(i)))
 	}
 	require.Empty(t, c.overdue(exitBound-1))
 	require.Len(t, c.overdue(exitBound+4), 5)
@@ -196,7 +196,7 @@ func TestExitsInAnyOrder(t *testing.T) {
 	require.Same(t, runs[2], hung.run)
 	_, ok = c.takeOver(runs[2])
 	require.False(t, ok)
-	require.False(t, c.leaves(&run{worker: runs[2].worker}, exit{}, 0), "its curve hangs")
+	require.False(t, c.leaves(&run{worker: runs[2].worker}, &exit{}, 0), "its curve hangs")
 	for _, l := range c.exits {
 		require.Same(t, l.run, runs[l.exit.streak])
 		require.Same(t, l.run, c.exits[l.run.slot-1].run)
@@ -210,7 +210,7 @@ func TestExitsInAnyOrder(t *testing.T) {
 	for range 2 * keptExits {
 		r := &run{worker: &worker{}}
 		runs = append(runs, r)
-		c.leaves(r, exit{outcome: outcome{err: errors.New("kept")}}, 0)
+		c.leaves(r, &exit{outcome: outcome{err: errors.New("kept")}}, 0)
 	}
 	for _, r := range runs {
 		c.left(r)

@@ -110,7 +110,7 @@ func TestGuarantee7Cop(t *testing.T) {
 func copWindows(t *testing.T) {
 	w := new(worker).takes(2 * time.Second)
 	var log syncLog
-	c := services(scheduler.Spec{Alias: "a", Service: w, Watch: scheduler.Watch{P99: time.Second, Mean: 1500 * time.Millisecond}})
+	c := services(scheduler.Spec{Alias: "a", Service: w, Bounds: scheduler.Bounds{P99: time.Second, Mean: 1500 * time.Millisecond}})
 	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	s := serve(t, c)
 	halfPast(29)
@@ -138,7 +138,7 @@ func copWindows(t *testing.T) {
 
 func copGoodWindow(t *testing.T) {
 	w := new(worker).takes(2 * time.Second)
-	s := serve(t, services(scheduler.Spec{Alias: "a", Service: w, Watch: scheduler.Watch{Max: time.Second}}))
+	s := serve(t, services(scheduler.Spec{Alias: "a", Service: w, Bounds: scheduler.Bounds{Max: time.Second}}))
 	time.Sleep(time.Second / 10)
 	for range 10 {
 		w.takes(time.Second + time.Second/8)
@@ -154,8 +154,8 @@ func copGoodWindow(t *testing.T) {
 func copSamples(t *testing.T) {
 	w := new(worker).takes(2 * time.Second)
 	s := serve(t, services(
-		scheduler.Spec{Alias: "a", Service: w, Watch: scheduler.Watch{P50: time.Second, Samples: 9}},
-		scheduler.Spec{Alias: "few", Service: new(worker).takes(2 * time.Second), Watch: scheduler.Watch{P50: time.Second, Samples: 11}},
+		scheduler.Spec{Alias: "a", Service: w, Bounds: scheduler.Bounds{P50: time.Second, Samples: 9}},
+		scheduler.Spec{Alias: "few", Service: new(worker).takes(2 * time.Second), Bounds: scheduler.Bounds{P50: time.Second, Samples: 11}},
 	))
 	halfPast(35)
 	s.wantCondition("a", scheduler.Degraded, "P50 of 2s")
@@ -172,7 +172,7 @@ func copSamples(t *testing.T) {
 func copArmed(t *testing.T) {
 	w := &worker{ready: 65 * time.Second}
 	w.takes(2 * time.Second).failing.Store(true)
-	s := serve(t, services(scheduler.Spec{Alias: "a", Service: w, StartTimeout: time.Hour, Watch: scheduler.Watch{P50: time.Second}}))
+	s := serve(t, services(scheduler.Spec{Alias: "a", Service: w, StartTimeout: time.Hour, Bounds: scheduler.Bounds{P50: time.Second}}))
 	halfPast(99)
 	s.wantCondition("a", scheduler.Healthy, "") // ready at 65 s, so that windows count from 70 s
 	time.Sleep(time.Second)
@@ -185,7 +185,7 @@ func copStopped(t *testing.T) {
 	w.takes(2 * time.Second).failing.Store(true)
 	s := serve(t, services(scheduler.Spec{
 		Alias: "a", Service: w, StopTimeout: time.Hour,
-		Watch: scheduler.Watch{P50: time.Second, Restart: true, Windows: 1},
+		Bounds: scheduler.Bounds{P50: time.Second, Restart: true, Windows: 1},
 	}))
 	halfPast(5)
 	require.NoError(t, s.Stop(t.Context(), "a"))
@@ -203,7 +203,7 @@ func copDependants(t *testing.T) {
 	w := new(worker).takes(2 * time.Second)
 	slow := &worker{lingers: time.Minute}
 	s := serve(t, services(
-		scheduler.Spec{Alias: "a", Service: w, Watch: scheduler.Watch{P50: time.Second, Stall: time.Second}},
+		scheduler.Spec{Alias: "a", Service: w, Bounds: scheduler.Bounds{P50: time.Second, Stall: time.Second}},
 		scheduler.Spec{Alias: "b", Service: slow, After: []string{"a"}, StopTimeout: time.Hour},
 	))
 	halfPast(25)
@@ -214,7 +214,7 @@ func copDependants(t *testing.T) {
 
 func copNewRun(t *testing.T) {
 	w := new(worker).takes(2 * time.Second)
-	s := serve(t, services(scheduler.Spec{Alias: "a", Service: w, Watch: scheduler.Watch{P50: time.Second}}))
+	s := serve(t, services(scheduler.Spec{Alias: "a", Service: w, Bounds: scheduler.Bounds{P50: time.Second}}))
 	for range 5 {
 		halfPast(27)
 		require.NoError(t, s.Restart(t.Context(), "a"))
@@ -231,7 +231,7 @@ func copRestart(t *testing.T) {
 	w := new(worker).takes(2 * time.Second)
 	var told []scheduler.Exception
 	s := serve(t, services(scheduler.Spec{
-		Alias: "a", Service: w, Backoff: at(time.Second), Watch: scheduler.Watch{P50: time.Second, Restart: true},
+		Alias: "a", Service: w, Backoff: at(time.Second), Bounds: scheduler.Bounds{P50: time.Second, Restart: true},
 		Handlers: []scheduler.Handler{{Name: "h", Handle: func(_ context.Context, x scheduler.Exception) error {
 			told = append(told, x)
 			return nil
@@ -256,10 +256,10 @@ func copRestart(t *testing.T) {
 func copPool(t *testing.T) {
 	slow := func() scheduler.Service { return new(worker).takes(2 * time.Second) }
 	s := serve(t, services(scheduler.Spec{
-		Alias: "a", Pool: 3, Backoff: at(time.Second), Watch: scheduler.Watch{P75: time.Second, Restart: true},
+		Alias: "a", Pool: 3, Backoff: at(time.Second), Bounds: scheduler.Bounds{P75: time.Second, Restart: true},
 		Factory: slow,
 	}, scheduler.Spec{
-		Alias: "warned", Pool: 2, Watch: scheduler.Watch{P75: time.Second},
+		Alias: "warned", Pool: 2, Bounds: scheduler.Bounds{P75: time.Second},
 		Factory: slow,
 	}))
 	halfPast(30)
@@ -297,7 +297,7 @@ func copHook(t *testing.T) {
 	var told []scheduler.Exception
 	s := serve(t, services(scheduler.Spec{
 		Alias: "a", Service: w,
-		Watch: scheduler.Watch{P50: time.Second, Hook: scheduler.Handler{Name: "shed", Handle: func(ctx context.Context, x scheduler.Exception) error {
+		Bounds: scheduler.Bounds{P50: time.Second, Hook: scheduler.Handler{Name: "shed", Handle: func(ctx context.Context, x scheduler.Exception) error {
 			_, known := scheduler.ManagerOf(ctx)
 			require.True(t, known)
 			require.Nil(t, scheduler.MeterOf(ctx), "a handler is no run")
@@ -318,14 +318,14 @@ func copHook(t *testing.T) {
 
 func copBadHook(t *testing.T) {
 	release := make(chan struct{})
-	hooked := func(f func(context.Context, scheduler.Exception) error) scheduler.Watch {
-		return scheduler.Watch{P50: time.Second, Hook: scheduler.Handler{Name: "bad", Handle: f, Timeout: time.Second}}
+	hooked := func(f func(context.Context, scheduler.Exception) error) scheduler.Bounds {
+		return scheduler.Bounds{P50: time.Second, Hook: scheduler.Handler{Name: "bad", Handle: f, Timeout: time.Second}}
 	}
 	slow := func() scheduler.Service { return new(worker).takes(2 * time.Second) }
 	s := serve(t, services(
-		scheduler.Spec{Alias: "panics", Service: slow(), Watch: hooked(func(context.Context, scheduler.Exception) error { panic("boom") })},
-		scheduler.Spec{Alias: "exits", Service: slow(), Watch: hooked(func(context.Context, scheduler.Exception) error { runtime.Goexit(); return nil })},
-		scheduler.Spec{Alias: "hangs", Service: slow(), Watch: hooked(func(context.Context, scheduler.Exception) error { <-release; return nil })},
+		scheduler.Spec{Alias: "panics", Service: slow(), Bounds: hooked(func(context.Context, scheduler.Exception) error { panic("boom") })},
+		scheduler.Spec{Alias: "exits", Service: slow(), Bounds: hooked(func(context.Context, scheduler.Exception) error { runtime.Goexit(); return nil })},
+		scheduler.Spec{Alias: "hangs", Service: slow(), Bounds: hooked(func(context.Context, scheduler.Exception) error { <-release; return nil })},
 	))
 	halfPast(35)
 	for alias, why := range map[string]string{
@@ -395,43 +395,43 @@ func (l *syncLog) String() string {
 func TestWatchIsRefused(t *testing.T) {
 	ignore := func(context.Context, scheduler.Exception) error { return nil }
 	for _, c := range []struct {
-		watch         scheduler.Watch
+		bounds        scheduler.Bounds
 		field, reason string
 	}{
-		{scheduler.Watch{Window: -1}, "Window", "-1ns is below 100ms"},
-		{scheduler.Watch{Window: 99 * time.Millisecond}, "Window", "99ms is below 100ms"},
-		{scheduler.Watch{Windows: -1}, "Windows", "-1 is not between"},
-		{scheduler.Watch{Windows: 1001}, "Windows", "1001 is not between 0, for the default, and 1000"},
-		{scheduler.Watch{Samples: -1}, "Samples", "-1 is negative"},
-		{scheduler.Watch{Stall: -1}, "Stall", "-1ns is below 1ms"},
-		{scheduler.Watch{Stall: 999 * time.Microsecond}, "Stall", "999µs is below 1ms"},
-		{scheduler.Watch{P50: -1}, "P50", "-1ns is negative"},
-		{scheduler.Watch{P999: -time.Second}, "P999", "-1s is negative"},
-		{scheduler.Watch{Max: -1}, "Max", "-1ns is negative"},
-		{scheduler.Watch{Mean: -1}, "Mean", "-1ns is negative"},
-		{scheduler.Watch{P50: 2 * time.Second, P99: time.Second}, "P50", "2s is above the P99 of 1s"},
-		{scheduler.Watch{P50: 1, P75: 3, P98: 2}, "P75", "3ns is above the P98 of 2ns"},
-		{scheduler.Watch{P999: 2, Max: 1}, "P999", "2ns is above the Max of 1ns"},
-		{scheduler.Watch{Mean: 2, Max: 1}, "Mean", "2ns is above the Max of 1ns"},
-		{scheduler.Watch{Hook: scheduler.Handler{Name: "h"}}, "Hook", `"h" has a nil Handle`},
-		{scheduler.Watch{Hook: scheduler.Handler{Timeout: 1}}, "Hook", "nil Handle"},
-		{scheduler.Watch{Hook: scheduler.Handler{Handle: ignore}}, "Hook", "no Name"},
-		{scheduler.Watch{Hook: scheduler.Handler{Name: "h", Handle: ignore, Timeout: -1}}, "Hook", "-1ns is negative"},
+		{scheduler.Bounds{Window: -1}, "Window", "-1ns is below 100ms"},
+		{scheduler.Bounds{Window: 99 * time.Millisecond}, "Window", "99ms is below 100ms"},
+		{scheduler.Bounds{Windows: -1}, "Windows", "-1 is not between"},
+		{scheduler.Bounds{Windows: 1001}, "Windows", "1001 is not between 0, for the default, and 1000"},
+		{scheduler.Bounds{Samples: -1}, "Samples", "-1 is negative"},
+		{scheduler.Bounds{Stall: -1}, "Stall", "-1ns is below 1ms"},
+		{scheduler.Bounds{Stall: 999 * time.Microsecond}, "Stall", "999µs is below 1ms"},
+		{scheduler.Bounds{P50: -1}, "P50", "-1ns is negative"},
+		{scheduler.Bounds{P999: -time.Second}, "P999", "-1s is negative"},
+		{scheduler.Bounds{Max: -1}, "Max", "-1ns is negative"},
+		{scheduler.Bounds{Mean: -1}, "Mean", "-1ns is negative"},
+		{scheduler.Bounds{P50: 2 * time.Second, P99: time.Second}, "P50", "2s is above the P99 of 1s"},
+		{scheduler.Bounds{P50: 1, P75: 3, P98: 2}, "P75", "3ns is above the P98 of 2ns"},
+		{scheduler.Bounds{P999: 2, Max: 1}, "P999", "2ns is above the Max of 1ns"},
+		{scheduler.Bounds{Mean: 2, Max: 1}, "Mean", "2ns is above the Max of 1ns"},
+		{scheduler.Bounds{Hook: scheduler.Handler{Name: "h"}}, "Hook", `"h" has a nil Handle`},
+		{scheduler.Bounds{Hook: scheduler.Handler{Timeout: 1}}, "Hook", "nil Handle"},
+		{scheduler.Bounds{Hook: scheduler.Handler{Handle: ignore}}, "Hook", "no Name"},
+		{scheduler.Bounds{Hook: scheduler.Handler{Name: "h", Handle: ignore, Timeout: -1}}, "Hook", "-1ns is negative"},
 	} {
-		_, err := scheduler.New(services(scheduler.Spec{Alias: "a", Service: idle, Watch: c.watch}))
+		_, err := scheduler.New(services(scheduler.Spec{Alias: "a", Service: idle, Bounds: c.bounds}))
 		refused, ok := errors.AsType[*scheduler.SpecError](err)
-		require.True(t, ok, "%+v: %v", c.watch, err)
-		require.Equal(t, "a Watch."+c.field, refused.Alias+" "+refused.Field)
+		require.True(t, ok, "%+v: %v", c.bounds, err)
+		require.Equal(t, "a Bounds."+c.field, refused.Alias+" "+refused.Field)
 		require.Contains(t, refused.Reason, c.reason)
 	}
-	for _, fine := range []scheduler.Watch{
+	for _, fine := range []scheduler.Bounds{
 		{},
 		{Window: 100 * time.Millisecond, Windows: 1000, Samples: 1 << 40, Stall: time.Millisecond, Restart: true},
 		{P50: 1, P75: 1, P95: 2, P98: 3, P99: 4, P999: 5, Max: 6, Mean: 6},
 		{P50: 1, Mean: 1 << 62, Window: 1 << 62, Stall: 1<<63 - 1},
 		{Hook: scheduler.Handler{Name: "h", Handle: ignore}},
 	} {
-		_, err := scheduler.New(services(scheduler.Spec{Alias: "a", Service: idle, Watch: fine}))
+		_, err := scheduler.New(services(scheduler.Spec{Alias: "a", Service: idle, Bounds: fine}))
 		require.NoError(t, err)
 	}
 }
@@ -440,7 +440,7 @@ func TestWatchIsRefused(t *testing.T) {
 func TestEndlessWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, services(scheduler.Spec{
-			Alias: "a", Service: new(worker), Watch: scheduler.Watch{Window: 1<<63 - 1, Stall: 1<<63 - 1, P50: 1},
+			Alias: "a", Service: new(worker), Bounds: scheduler.Bounds{Window: 1<<63 - 1, Stall: 1<<63 - 1, P50: 1},
 		}))
 		time.Sleep(time.Hour)
 		s.wantCondition("a", scheduler.Healthy, "")

@@ -51,7 +51,7 @@ func parseCron(expr string, zone *time.Location) (c *calendar, reason string) {
 	}
 	schedule, err := parser.WithMaxSearchYears(searchYears).Parse(expr)
 	if err != nil {
-		return nil, fmt.Sprintf("is neither five or six fields nor one of @yearly, @monthly, @weekly, @daily, @hourly: %v", err)
+		return nil, unread(expr, err)
 	}
 	fields, ok := schedule.(*cron.SpecSchedule)
 	if !ok {
@@ -69,6 +69,17 @@ func parseCron(expr string, zone *time.Location) (c *calendar, reason string) {
 		zone = time.UTC
 	}
 	return &calendar{fields: fields, zone: zone, rhythm: fields.Hour&everyHour == everyHour}, ""
+}
+
+// unread says why the library couldn't read an expression.
+func unread(expr string, err error) string {
+	switch n := len(strings.Fields(expr)); {
+	case expr[0] == '@':
+		return fmt.Sprintf("is none of @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly: %v", err)
+	case n != 5 && n != 6:
+		return fmt.Sprintf("is neither five nor six fields: %v", err)
+	}
+	return fmt.Sprintf("has a field that can't be read: %v", err)
 }
 
 // badCron refuses what the library would read in some way that is not meant;

@@ -39,6 +39,14 @@ func plus(a, b time.Duration) time.Duration {
 	return a + b
 }
 
+// multiple multiplies a duration that may be as good as for ever.
+func multiple(n int, d time.Duration) time.Duration {
+	if d > math.MaxInt64/time.Duration(n) {
+		return math.MaxInt64
+	}
+	return time.Duration(n) * d
+}
+
 // arm makes a worker wait until then in its present state, instead of what it
 // waited for before; see fire for what follows.
 func (m *ServiceManager) arm(w *worker, d time.Duration) {

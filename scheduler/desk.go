@@ -156,7 +156,7 @@ func (f *restoreFailure) Error() string { return f.err.Error() }
 // failed. It looks at the error itself alone: what a service returns is its
 // own. It runs in the goroutine of the run, under no lock.
 func (m *ServiceManager) returned(r *run, out outcome) outcome {
-	if v := r.visit; v != nil {
+	if v := r.gear().visit; v != nil {
 		m.mu.Lock()
 		v.over = true
 		m.unlock()
@@ -185,7 +185,8 @@ func (m *ServiceManager) restore(r *run, service Service) error {
 	if d.instance == nil || w.entry.factory != nil {
 		d.instance = &stateCalls{}
 	}
-	r.visit = &visit{desk: d, calls: d.instance}
+	v := &visit{desk: d, calls: d.instance}
+	r.equip(func(g *gear) { g.visit = v })
 	path := w.path(m.root)
 	m.unlock()
 	if !restores {
@@ -196,7 +197,7 @@ func (m *ServiceManager) restore(r *run, service Service) error {
 	if out.err == nil && state != nil {
 		verb = "restore"
 		b := bound{path: path + " restore", timeout: w.entry.options.saveTimeout, cause: ErrSaveTimeout}
-		out = m.stateCall(r, &r.visit.calls.restore, b, func(ctx context.Context) error {
+		out = m.stateCall(r, &v.calls.restore, b, func(ctx context.Context) error {
 			return restorer.RestoreState(ctx, bytes.Clone(state))
 		})
 	}

@@ -97,7 +97,7 @@ func TestCheckInOfAConvictedRun(t *testing.T) {
 		time.Sleep(5500 * time.Millisecond) // the second check-in is under way
 		m.mu.Lock()
 		e := m.directory.entries["a"]
-		v := e.solo.run.visit
+		v := e.solo.run.gear().visit
 		before, asking := string(v.state), v.asking
 		m.convict(&e.solo, Stalled, errors.New("stalled"))
 		m.unlock()

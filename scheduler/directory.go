@@ -215,13 +215,13 @@ func (d *Directory) candidates() []candidate {
 func (e *entry) instance() (service Service, started bool) {
 	service = e.service
 	for w := range e.workers() {
-		if w.run == nil || w.run.instance == nil {
+		if w.run == nil || !w.run.entered {
 			continue
 		}
 		if w.state == Started {
-			return w.run.instance, true
+			return w.run.served(), true
 		}
-		service = w.run.instance
+		service = w.run.served()
 	}
 	return service, false
 }

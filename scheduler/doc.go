@@ -22,7 +22,7 @@
 //
 // What a Spec or Config may ask for: an order of start and stop (After), pools,
 // runs at instants ([Schedule]), groups that are restarted together ([Group]),
-// limits and escalation, bounds that the cop watches ([Watch]), handlers of
+// limits and escalation, what the cop watches for ([Bounds]), handlers of
 // failures ([Handler]).
 //
 // # Guarantees
@@ -35,10 +35,9 @@
 //     for: by Replace, and for services with a Factory by Recover.
 //   - A run that is deaf to its stop is abandoned at its own stop timeout,
 //     counted, named by path, and, save as above, not replaced until it has
-//     ended. It delays
-//     nobody else, and its Work context ends, which fences what it holds.
-//     Stopping takes as long as the longest chain of stop timeouts along the
-//     dependencies, not their sum.
+//     ended. It delays nobody else, and its Work context ends, which fences
+//     what it holds. Stopping takes as long as the longest chain of stop
+//     timeouts along the dependencies, not their sum.
 //   - Dependants stop before what they come After; starts follow the graph, in
 //     parallel where it allows. A start timeout ends at Ready and names what
 //     blocked.

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 )
@@ -14,7 +13,9 @@ type Drainer interface {
 	// Drain takes nothing new and returns when nothing is left to be done,
 	// while Serve still runs and its context has not ended. ctx ends at the
 	// drain timeout, or when the stop is made a hard one. After it, whatever
-	// it returned, Serve's context ends. Serve may also return by itself.
+	// it returned, Serve's context ends. Serve may also return by itself, which
+	// is the stop that was asked for, also if Start is called meanwhile: the
+	// service then starts anew.
 	Drain(ctx context.Context) error
 }
 
@@ -42,18 +43,20 @@ const maxWrappers = 32
 // parting is what a run does between being told that it will be stopped and
 // the end of its context: it drains, if asked gently, and checks in.
 type parting struct {
-	drains  bool            // and has not been hurried
-	ctx     context.Context // of Drain
-	cancel  context.CancelCauseFunc
-	timeout time.Duration // of Drain
-	drain   guarded
+	instance Service         // of the run
+	drains   bool            // and has not been hurried
+	inner    *ServiceManager // of a scheduler in the run, drained unless the instance is a Drainer
+	ctx      context.Context // of Drain
+	cancel   context.CancelCauseFunc
+	timeout  time.Duration // of Drain
+	drain    guarded
 }
 
 // Drain completes the work of a service and of those that come After it, and
 // then stops them as Stop does: dependants first, each of them drained if it is
-// a [Drainer], within its DrainTimeout, and stopped within its StopTimeout.
-// When ctx ends first, what still drains is stopped without, and Drain goes on
-// to wait for that.
+// a [Drainer] or a Scheduler, within its DrainTimeout, and stopped within its
+// StopTimeout. When ctx ends first, or Stop is called, what still drains is
+// stopped without, and Drain goes on to wait for that.
 //
 // Errors: those of Stop, without that of ctx.
 func (m *ServiceManager) Drain(ctx context.Context, alias string) error {
@@ -78,35 +81,6 @@ func (m *ServiceManager) Drain(ctx context.Context, alias string) error {
 		m.harden(e)
 	})()
 	return m.awaitRest(context.WithoutCancel(ctx), "drain", e)
-}
-
-// Shutdown ends Serve gently: dependants first, each service is drained if it
-// is a [Drainer], within its DrainTimeout, and stopped within its StopTimeout.
-// When ctx or the context of Serve ends first, what still drains is stopped
-// without. It returns what Serve returns, when Serve does; ErrNotServing if
-// Serve does not run. A service that shuts down the scheduler it runs in must
-// not wait for itself: it gets nil at once.
-func (m *ServiceManager) Shutdown(ctx context.Context) error {
-	m.mu.Lock()
-	s := m.session
-	if s == nil {
-		m.unlock()
-		return fmt.Errorf("scheduler: shut down: %w", ErrNotServing)
-	}
-	if !m.closing && !s.exiting {
-		m.gentle = true
-		s.exiting = true
-		close(s.exit)
-	}
-	m.unlock()
-	for r := runOf(ctx); r != nil; r = r.worker.entry.manager.outer() {
-		if r.worker.entry.manager == m {
-			return nil
-		}
-	}
-	defer after(ctx, m.hurryAll)()
-	<-s.over
-	return s.result
 }
 
 // after calls f once ctx has ended, unless stop is called before; stop waits
@@ -149,14 +123,17 @@ func (m *ServiceManager) part(w *worker, gently bool) {
 			m.askStop(w, r.failing)
 			return
 		}
-		drains := gently && r.drains
+		drains := gently && (r.drains || r.inner != nil)
 		if !drains && !r.saves {
 			m.askStop(w, nil)
 			return
 		}
-		p := &parting{drains: drains, timeout: m.drainTimeout(w)}
+		p := &parting{instance: r.served(), drains: drains, timeout: m.drainTimeout(w)}
+		if !r.drains {
+			p.inner = r.inner
+		}
 		p.ctx, p.cancel = context.WithCancelCause(r)
-		r.parting = p
+		r.own().parting = p
 		m.set(w, Draining)
 		m.arm(w, m.partTimeout(w, drains))
 		m.note(slog.LevelDebug, "draining", w, nil, 0)
@@ -202,7 +179,7 @@ func (m *ServiceManager) hurryWorker(w *worker) {
 func (m *ServiceManager) partTimeout(w *worker, drains bool) time.Duration {
 	r := w.run
 	var timeout time.Duration
-	if drains && r.drains {
+	if drains && (r.drains || r.inner != nil) {
 		timeout = plus(m.drainTimeout(w), 2*settleTime)
 	}
 	if r.saves {
@@ -232,7 +209,10 @@ func (m *ServiceManager) farewell(s *session, r *run, p *parting, drains bool) {
 		out := m.bounded(p.ctx, &p.drain, bound{
 			path: w.path(m.lineage()) + " drain", timeout: p.timeout, cause: ErrDrainTimeout,
 		}, func(ctx context.Context) error {
-			drainer, ok := power[Drainer](r.instance) // which calls foreign code too
+			if p.inner != nil {
+				return p.inner.drainIn(ctx, r)
+			}
+			drainer, ok := power[Drainer](p.instance) // which calls foreign code too
 			if !ok {                                  // any more
 				return nil
 			}
@@ -263,7 +243,7 @@ func (m *ServiceManager) foreignFailed(r *run, kind Kind, verb string, out outco
 	err := &wrapped{"scheduler: " + verb, out.err}
 	m.mu.Lock()
 	defer m.unlock()
-	m.record(r.worker, Exception{Generation: r.generation, Kind: kind, Err: err, stack: out.stack})
+	m.record(r.worker, &mishap{generation: r.generation, kind: kind, err: err, stack: out.stack})
 }
 
 // lineage returns the lineage of the scheduler; under no lock.

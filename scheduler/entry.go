@@ -12,17 +12,12 @@ import (
 // manager, except those set once when it is made. It is kept small, since an
 // OS may hold a hundred thousand of them.
 type entry struct {
-	manager *ServiceManager
-	alias   string
-	service Service        // or
-	factory func() Service // makes one for each run
-	options *options
-	serial  uint64 // order of addition
-	links   *links // nil: depends on nobody and nobody on it
-	chain   *chain // nil: no handlers
-	pool    *pool  // nil: solo is the only worker
-	keep    *keep  // nil: nothing of it yet
-	solo    worker
+	*extra   // to be written through own
+	*options // never written
+	alias    string
+	service  Service // nil: factory makes one for each run
+	serial   uint64  // order of addition
+	solo     worker
 
 	want    bool  // shall run, as far as Start and Stop said
 	off     bool  // is not wanted, or comes after one that is off
@@ -36,12 +31,37 @@ type entry struct {
 	class   class // as last counted in the manager
 	busy    int32 // workers with a live run
 
-	uptime     time.Duration // that workers were started, without those that are now
-	dropped    uint64        // failures that its chains lost
-	starts     uint64        // runs begun
-	failures   uint64        // runs that failed
+	uptime time.Duration // that workers were started, without those that are now
+}
+
+// extra is what most entries never have: those without share one of the
+// manager's, which stays blank.
+type extra struct {
+	factory    func() Service
+	links      *links        // nil: depends on nobody and nobody on it
+	chain      *chain        // nil: no handlers
+	pool       *pool         // nil: solo is the only worker
+	keep       *keep         // nil: nothing of it yet
 	exceptions *ring         // nil: none yet
+	dropped    uint64        // failures that its chains lost
+	failures   uint64        // runs that failed
+	abandoned  int           // abandoned runs that still run, those that were replaced included
 	changed    chan struct{} // closed at the next change; nil: nobody waits
+}
+
+// own returns the entry's extra fields for writing.
+func (e *entry) own() *extra {
+	if e.extra == &e.manager.blank.extra {
+		e.extra = &extra{}
+	}
+	return e.extra
+}
+
+// blank is what entries and runs refer to as long as nothing rare is known of
+// them. It is never written.
+type blank struct {
+	extra extra
+	rare  rare
 }
 
 // worker is one slot of a service: it has at most one run at a time.
@@ -52,7 +72,7 @@ type worker struct {
 	since      time.Duration // of state, as an offset of the manager's birth
 	next       time.Duration // when something is due for it, if armed; likewise
 	generation uint64
-	streak     int   // unplanned ends in a row
+	streak     int32 // unplanned ends in a row
 	index      int32 // from 1 in a pool, else 0
 	state      State
 	end        End
@@ -68,6 +88,7 @@ type pool struct {
 	size    int                // workers that are not retired
 	count   [states]int        // workers in each state, the retired included
 	seen    int                // workers with seen set, without the retired
+	starts  uint64             // runs begun, also of workers that are gone
 	ends    [Abandoned + 1]int // workers with each end, without the retired
 }
 
@@ -78,11 +99,11 @@ type keep struct {
 	tick      time.Time  // that is waited for
 	next      time.Time  // when the run for it is due: with its jitter
 	accounted time.Time  // up to which ticks were served or counted as skipped
-	skipped   uint64     // ticks that fell into a run, or that nobody was awake for
+	skipped   uint64     // ticks that fell into a run, or that nobody was there for
 	queued    int        // ticks that wait for the run to end
 
 	beat *beat // nil: no run of it asked for its Meter
-	hook *step // of its Watch; nil: never called
+	hook *step // of its Bounds; nil: never called
 	late int   // runs that are over though their state doesn't say so
 }
 
@@ -98,9 +119,13 @@ func (k *keep) now() time.Time {
 type links struct {
 	needs      []*entry
 	dependants []*entry
-	blockers   int // needs that are down
-	off        int // needs that are off
-	busy       int // dependants that have live runs, or are followed by some that have
+	blockers   int  // needs that are down
+	off        int  // needs that are off
+	busy       int  // dependants that have live runs, or are followed by some that have
+	lacking    int  // needs that don't stand
+	barred     int  // needs that bar
+	stands     bool // as last told the dependants
+	bars       bool // likewise
 }
 
 // class is what a service counts as for those who wait for all to be started.
@@ -109,21 +134,30 @@ type class uint8
 const (
 	settled class = iota // started, completed, or stopped on purpose
 	pending              // wanted, and not yet started
+	barred               // likewise, and it won't be: what it comes after is dead
 	dead                 // wanted, but ended by failure
+	spent                // likewise, of one that is run once, whatever comes of it
 	classes
 )
 
+// over reports whether the service has ended by failure.
+func (c class) over() bool { return c == dead || c == spent }
+
 func newEntry(m *ServiceManager, spec *Spec, o *options) *entry {
 	e := &entry{
-		manager: m, alias: spec.Alias, service: spec.Service, factory: spec.Factory,
-		options: o, want: true, down: true,
-		chain: newChain(spec.Alias, m.limits.handlerTimeout, spec.PreHook, spec.Handlers, spec.PostHook),
+		extra: &m.blank.extra, options: o, alias: spec.Alias, service: spec.Service, want: true, down: true,
+	}
+	if spec.Factory != nil {
+		e.own().factory = spec.Factory
+	}
+	if c := newChain(spec.Alias, m.limits.handlerTimeout, spec.PreHook, spec.Handlers, spec.PostHook); c != nil {
+		e.own().chain = c
 	}
 	if o.timetable != nil {
-		e.keep = &keep{}
+		e.own().keep = &keep{}
 	}
 	if spec.Pool > 0 {
-		e.pool = &pool{}
+		e.own().pool = &pool{}
 		e.grow(spec.Pool)
 	} else {
 		e.solo.entry, e.solo.since = e, m.now()
@@ -161,6 +195,14 @@ func (e *entry) workers() iter.Seq[*worker] {
 	}
 }
 
+// starts counts the runs that were begun.
+func (e *entry) starts() uint64 {
+	if e.pool == nil {
+		return e.solo.generation
+	}
+	return e.pool.starts
+}
+
 func (e *entry) size() int {
 	if e.pool == nil {
 		return 1
@@ -184,7 +226,7 @@ func (e *entry) dependants() []*entry {
 
 func (e *entry) link() *links {
 	if e.links == nil {
-		e.links = &links{}
+		e.own().links = &links{stands: e.up(), bars: e.dead()}
 	}
 	return e.links
 }
@@ -246,6 +288,16 @@ func (e *entry) up() bool {
 	return state == Started
 }
 
+// completed reports whether the entry has done what it was to do.
+func (e *entry) completed() bool { return e.state() == Stopped && e.end() == Completed }
+
+// met reports whether nothing of the entry is waited for. One that has completed
+// has done so, whatever becomes of what it came after; another Serve wants it
+// again.
+func (e *entry) met() bool {
+	return e.class == settled && (!e.down || e.completed() && e.manager.serving())
+}
+
 // setEnd notes how the worker came to rest.
 func (w *worker) setEnd(end End) {
 	if p := w.entry.pool; p != nil && !w.retired {
@@ -275,17 +327,24 @@ func (e *entry) needsUp() bool {
 	if g := e.group(); g != nil && g.failing == e && g.gathering() {
 		return false
 	}
-	for _, need := range e.needs() {
-		if !need.stands() {
-			return false
-		}
-	}
-	return true
+	return e.links == nil || e.links.lacking == 0
 }
 
 // stands reports whether those that come after may start, as far as this one
 // is concerned. One that has completed stands for what it came after.
-func (e *entry) stands() bool { return e.up() && (e.state() != Stopped || e.needsUp()) }
+func (e *entry) stands() bool {
+	return e.up() && (e.state() != Stopped || e.links == nil || e.links.lacking == 0)
+}
+
+// dead reports whether the entry has ended for good by failure. One whose
+// abandoned run still runs may start by itself, after that.
+func (e *entry) dead() bool { return e.class.over() && (e.halted || e.end() != Abandoned) }
+
+// bars reports whether those that come after won't start, as long as nobody
+// starts what is dead. One that has completed stands for what it came after.
+func (e *entry) bars() bool {
+	return e.dead() || e.class == barred || e.state() == Stopped && e.up() && e.links.barred > 0
+}
 
 // haltedBy returns the member of its group whose end halted the entry, or nil.
 func (e *entry) haltedBy() *entry {
@@ -327,22 +386,14 @@ func (e *entry) deaf() (n int) {
 	return n
 }
 
-// abandonedOf counts the abandoned runs of an entry that still run, those that
-// were replaced included.
-func (m *ServiceManager) abandonedOf(e *entry) (n int) {
-	for r := range m.abandoned {
-		if r.worker.entry == e {
-			n++
-		}
-	}
-	return n
-}
-
 // path is the lineage of the worker below a root.
-func (w *worker) path(root string) string {
-	path := root + "/" + w.entry.alias
-	if w.index > 0 {
-		path += "/" + strconv.Itoa(int(w.index))
+func (w *worker) path(root string) string { return w.entry.path(root, w.index) }
+
+// path is that of the worker of a number.
+func (e *entry) path(root string, index int32) string {
+	path := root + "/" + e.alias
+	if index > 0 {
+		path += "/" + strconv.Itoa(int(index))
 	}
 	return path
 }
@@ -370,7 +421,7 @@ func (e *entry) reason(now time.Duration) string {
 		return e.idleReason(now)
 	}
 	if by := e.haltedBy(); by != nil {
-		return fmt.Sprintf("its group %s ended with %s", e.group().name, by.alias)
+		return e.haltedReason(by)
 	}
 	switch end := e.end(); end {
 	case GaveUp:
@@ -390,6 +441,10 @@ func (e *entry) reason(now time.Duration) string {
 	}
 }
 
+func (e *entry) haltedReason(by *entry) string {
+	return fmt.Sprintf("its group %s ended with %s", e.group().name, by.alias)
+}
+
 // culprit returns the failure for which the entry is not started, if it is one.
 func (e *entry) culprit() error {
 	switch state, end := e.state(), e.end(); {
@@ -400,7 +455,7 @@ func (e *entry) culprit() error {
 }
 
 func (e *entry) idleReason(now time.Duration) string {
-	waits := strings.Join(e.waitsFor(), ", ")
+	waits := strings.Join(e.waitsFor(make(map[*entry]bool)), ", ")
 	switch next := e.next(); {
 	case e.held && waits == "":
 		return "waits for its group " + e.group().name + " to restart"
@@ -414,14 +469,19 @@ func (e *entry) idleReason(now time.Duration) string {
 	return "about to start"
 }
 
-// waitsFor names what keeps the entry from being started, with its state.
-func (e *entry) waitsFor() (all []string) {
+// waitsFor names what keeps the entry from being started, with its state, each
+// once: without those in named, which it adds to.
+func (e *entry) waitsFor(named map[*entry]bool) (all []string) {
 	for _, need := range e.needs() {
+		if named[need] {
+			continue
+		}
+		named[need] = true
 		switch {
+		case need.completed(): // and stands for what it came after
+			all = append(all, need.waitsFor(named)...)
 		case !need.up() || need.down:
 			all = append(all, need.alias+" ("+need.state().String()+")")
-		case !need.stands():
-			all = append(all, need.waitsFor()...)
 		}
 	}
 	return all
@@ -444,8 +504,8 @@ func (e *entry) status(now time.Duration) Status {
 	s := Status{
 		Alias: e.alias, Path: m.root + "/" + e.alias,
 		State: e.state(), End: e.end(), Reason: e.reason(now), Err: e.culprit(),
-		Workers: e.size(), Ready: e.ready(), Starts: e.starts, Failures: e.failures,
-		Dropped: e.dropped, Exceptions: e.exceptions.all(),
+		Workers: e.size(), Ready: e.ready(), Starts: e.starts(), Failures: e.failures,
+		Dropped: e.dropped, Exceptions: e.exceptions.all(e, m.root),
 	}
 	s.Condition, s.Concern = e.condition(now)
 	var since time.Duration
@@ -466,6 +526,6 @@ func (e *entry) status(now time.Duration) Status {
 	for _, need := range e.needs() {
 		s.After = append(s.After, need.alias)
 	}
-	s.Abandoned = m.abandonedOf(e)
+	s.Abandoned = e.abandoned
 	return s
 }

@@ -66,10 +66,9 @@ var (
 	// timeout.
 	ErrSaveTimeout = errors.New("scheduler: save timeout")
 	// ErrStalled: operations were in flight, and there was no progress for as
-	// long as the service's Watch allows.
+	// long as the service's Bounds allow.
 	ErrStalled = errors.New("scheduler: stalled")
-	// ErrBounds: a service broke the bounds of its Watch, or all of its
-	// operations failed.
+	// ErrBounds: a service broke its Bounds, or all of its operations failed.
 	ErrBounds = errors.New("scheduler: bounds broken")
 	// ErrStopTimeout: the run did not end within the stop timeout.
 	ErrStopTimeout = errors.New("scheduler: stop timeout")
@@ -88,15 +87,27 @@ var (
 // failure's Error method is foreign code, and the error is made under a lock.
 type endError struct {
 	verb, alias string
-	end         End
-	err         error
+	end         string
+	err         error // nil: none, as of a service that completed too often
 }
 
 func (e *endError) Error() string {
-	return fmt.Sprintf("scheduler: %s %q: %v: %v", e.verb, e.alias, e.end, e.err)
+	text := fmt.Sprintf("scheduler: %s %q: %s", e.verb, e.alias, e.end)
+	if e.err != nil {
+		text += ": " + e.err.Error()
+	}
+	return text
 }
 
-func (e *endError) Unwrap() []error { return []error{ErrEnded, e.err} }
+func (e *endError) Unwrap() []error { return withCause(ErrEnded, e.err) }
+
+// withCause lists both, or the first if there is no second.
+func withCause(err, cause error) []error {
+	if cause == nil {
+		return []error{err}
+	}
+	return []error{err, cause}
+}
 
 // wrapped is an error behind some words. Its text is made when asked for, by
 // whoever asks: the error's Error method is foreign code.
@@ -112,9 +123,14 @@ func (e *wrapped) Unwrap() error { return e.err }
 // gaveUpError is ErrGaveUp with the failure, lazy as endError is.
 type gaveUpError struct{ err error }
 
-func (e *gaveUpError) Error() string { return fmt.Sprintf("%v: %v", ErrGaveUp, e.err) }
+func (e *gaveUpError) Error() string {
+	if e.err == nil {
+		return ErrGaveUp.Error()
+	}
+	return ErrGaveUp.Error() + ": " + e.err.Error()
+}
 
-func (e *gaveUpError) Unwrap() []error { return []error{ErrGaveUp, e.err} }
+func (e *gaveUpError) Unwrap() []error { return withCause(ErrGaveUp, e.err) }
 
 // SpecError says which field of which Spec (or of the Config, when Alias is
 // empty) is refused, and why. errors.Is finds ErrSpec in it, and Err if set.

@@ -16,7 +16,7 @@ type event struct {
 	gen     uint64
 	err     error
 	delay   time.Duration
-	failure *Exception
+	failure *mishap
 	dropped *[levels]int // of the line that says so, which has no worker
 }
 
@@ -29,7 +29,9 @@ type eventLog struct {
 	writing bool        // a writer's goroutine exists
 	closed  bool        // the writer shall end when nothing is left
 	wakeup  chan struct{}
-	began   atomic.Int64 // when the line was begun that is being written; zero: none; guarded by nobody
+	done    chan struct{} // closed when the latest writer has ended; nil: there was none
+	shouted chan struct{} // closed once the line is written that the cop shouted last; nil: none
+	began   atomic.Int64  // when the line was begun that is being written; zero: none; guarded by nobody
 }
 
 // levels that the manager logs at: debug, info, warn and error.
@@ -44,22 +46,26 @@ func levelOf(rank int) slog.Level { return slog.LevelDebug + slog.Level(4*rank) 
 // note queues a line.
 func (m *ServiceManager) note(level slog.Level, text string, w *worker, err error, delay time.Duration) {
 	if m.logger != nil {
-		m.queue(event{level: level, text: text, worker: w, gen: w.generation, err: err, delay: delay})
+		m.noted(level, text, w, err, delay)
 	}
 }
 
+//go:noinline
+func (m *ServiceManager) noted(level slog.Level, text string, w *worker, err error, delay time.Duration) {
+	m.queue(event{level: level, text: text, worker: w, gen: w.generation, err: err, delay: delay})
+}
+
 // noteException queues the line of a failure.
-func (m *ServiceManager) noteException(w *worker, x Exception) {
-	if m.logger == nil {
-		return
-	}
+//
+//go:noinline
+func (m *ServiceManager) noteException(w *worker, x *mishap) {
 	level := slog.LevelWarn
-	if x.End != NotEnded {
+	if x.end != NotEnded {
 		level = slog.LevelError
 	}
 	m.queue(event{
-		level: level, text: x.Kind.String(), worker: w, gen: x.Generation,
-		err: x.Err, delay: x.Delay, failure: new(x), // not &x, which costs an allocation when nobody logs too
+		level: level, text: x.kind.String(), worker: w, gen: x.generation,
+		err: x.err, delay: x.delay, failure: new(*x),
 	})
 }
 
@@ -83,6 +89,25 @@ func (m *ServiceManager) queue(e event) {
 	case l.wakeup <- struct{}{}:
 	default:
 	}
+}
+
+// openLog sees to it that there is a writer if there is a log, and returns what
+// is closed when it has ended. One that a session before has left behind is
+// waited for again, and named again. The caller holds the lock.
+func (m *ServiceManager) openLog() <-chan struct{} {
+	l := &m.log
+	l.closed = false
+	if l.writing {
+		return l.done
+	}
+	l.done = make(chan struct{})
+	if m.logger == nil {
+		close(l.done)
+		return l.done
+	}
+	l.writing = true
+	go m.write(l.done, nil)
+	return l.done
 }
 
 // write is the goroutine that writes the log, in order. It is started by Serve,
@@ -153,11 +178,11 @@ func (e *event) write(logger *slog.Logger, root string) {
 		r.AddAttrs(slog.Any("err", e.err))
 	}
 	if f := e.failure; f != nil {
-		if at := f.where(); at != "" {
+		if at := where(f.stack); at != "" {
 			r.AddAttrs(slog.String("at", at))
 		}
-		if f.End != NotEnded {
-			r.AddAttrs(slog.String("end", f.End.String()))
+		if f.end != NotEnded {
+			r.AddAttrs(slog.String("end", f.end.String()))
 		}
 	}
 	if e.delay > 0 {

@@ -36,13 +36,13 @@ const (
 	// RestoreFailed: RestoreState or the store did so; the run has failed, and
 	// Serve was not called.
 	RestoreFailed
-	// Stalled: no progress within Watch.Stall, or the run was over and its
+	// Stalled: no progress within Bounds.Stall, or the run was over and its
 	// Backoff function did not return; Err wraps ErrStalled and says which.
 	// Handlers are told of these only if the run is made to end for it.
 	Stalled
-	// Convicted: Watch's bounds were broken, or all operations failed; Err
-	// wraps ErrBounds and says how. Handlers are told of these only if Watch
-	// says Restart.
+	// Convicted: the Bounds were broken, or all operations failed; Err
+	// wraps ErrBounds and says how. Handlers are told of these only if Bounds
+	// say Restart.
 	Convicted
 	// CurveFailed: the Backoff function panicked or called Goexit, or still
 	// hangs in its call before; DefaultBackoff was used.
@@ -99,8 +99,8 @@ func (e Exception) Stack() string {
 }
 
 // where returns the innermost call as function:line, or nothing.
-func (e Exception) where() string {
-	for f := range frames(e.stack) {
+func where(stack []uintptr) string {
+	for f := range frames(stack) {
 		return f.Function + ":" + strconv.Itoa(f.Line)
 	}
 	return ""
@@ -191,29 +191,53 @@ func callers() []uintptr {
 	return append([]uintptr(nil), pcs[:n]...)
 }
 
-// ring keeps the latest exceptions.
+// mishap is what is kept of an Exception, which is made of it for who asks. So a
+// failure that nobody asks about costs half of the memory, no lineage, and no
+// more than the stack that a goroutine begins with.
+type mishap struct {
+	err        error
+	stack      []uintptr
+	at         time.Duration // as an offset of the manager's birth
+	delay      time.Duration
+	generation uint64
+	index      int32 // of the worker
+	kind       Kind
+	end        End
+}
+
+func (x *mishap) exception(e *entry, root string) Exception {
+	return Exception{
+		At: e.manager.birth.Add(x.at), Alias: e.alias, Path: e.path(root, x.index), Generation: x.generation,
+		Kind: x.kind, Err: x.err, End: x.end, Delay: x.delay, stack: x.stack,
+	}
+}
+
+// ring keeps the latest mishaps.
 type ring struct {
-	items []Exception
+	items []mishap
 	next  int // place of the oldest once items is full
 }
 
-func (r *ring) add(e Exception, limit int) {
+func (r *ring) add(x *mishap, limit int) {
 	if len(r.items) < limit {
-		r.items = append(r.items, e)
+		r.items = append(r.items, *x)
 		return
 	}
-	r.items[r.next] = e
+	r.items[r.next] = *x
 	r.next = (r.next + 1) % limit
 }
 
-// all returns a copy, oldest first.
-func (r *ring) all() []Exception {
+// all makes the exceptions of an entry, oldest first.
+func (r *ring) all(e *entry, root string) []Exception {
 	if r == nil {
 		return nil
 	}
 	out := make([]Exception, 0, len(r.items))
-	out = append(out, r.items[r.next:]...)
-	return append(out, r.items[:r.next]...)
+	for i := range r.items {
+		x := &r.items[(r.next+i)%len(r.items)]
+		out = append(out, x.exception(e, root))
+	}
+	return out
 }
 
 // latest returns the latest failure of a run, or, if other failures have pushed
@@ -224,11 +248,11 @@ func (r *ring) latest() error {
 	}
 	n := len(r.items)
 	for i := range n {
-		if x := r.items[(r.next+2*n-1-i)%n]; x.Kind.ofRun() {
-			return x.Err
+		if x := &r.items[(r.next+2*n-1-i)%n]; x.kind.ofRun() {
+			return x.err
 		}
 	}
-	return r.items[(r.next+n-1)%n].Err
+	return r.items[(r.next+n-1)%n].err
 }
 
 // ofRun reports whether a run fails by it. The others are beside it.

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 )
 
@@ -16,7 +17,7 @@ func (m *ServiceManager) askStop(w *worker, failure error) {
 	if failure != nil {
 		cause = failure
 	}
-	r.failing = failure
+	r.fails(failure, r.failure)
 	r.stopAsked = m.now()
 	if failure == nil {
 		r.stopping.Store(true)
@@ -47,9 +48,10 @@ func (m *ServiceManager) abandon(w *worker) {
 	r.abandoned = true
 	m.unwatch(r)
 	m.abandoned[r] = struct{}{}
+	w.entry.own().abandoned++
 	m.effects = append(m.effects, effect{cancel: r.cancel, cause: ErrStopTimeout, work: r})
 	after := m.now() - r.stopAsked
-	m.fail(w, Exception{Kind: Deaf, Err: fmt.Errorf("%w: still running %v after it was asked to stop", ErrStopTimeout, after), End: Abandoned})
+	m.fail(w, &mishap{kind: Deaf, err: fmt.Errorf("%w: still running %v after it was asked to stop", ErrStopTimeout, after), end: Abandoned})
 	m.rest(w, Abandoned)
 	r.within((*ServiceManager).unwatchInside)
 	m.replaceDeaf(w, r)
@@ -65,7 +67,7 @@ func (m *ServiceManager) replaceDeaf(w *worker, r *run) {
 		return
 	}
 	if r.failing != nil {
-		x := exit{outcome: outcome{kind: r.failure, err: r.failing}, streak: r.streak + 1}
+		x := exit{outcome: outcome{kind: r.failure, err: r.failing}, streak: int(r.streak) + 1}
 		x.delay = DefaultBackoff(x.streak)
 		m.unplanned(w, &x)
 		if w.run == r {
@@ -92,18 +94,18 @@ func (m *ServiceManager) exited(r *run, x *exit) {
 	}
 	r.ended = true
 	m.unwatch(r)
-	delete(m.abandoned, r)
+	m.found(r)
 	if w.run != r { // replaced while it was abandoned
 		m.note(slog.LevelInfo, "abandoned run ended", w, x.err, 0)
 		m.notify(e)
 		m.forget(e)
 		return
 	}
-	asked := r.stopAsked > 0
+	asked := r.stopAsked > 0 || r.parting != nil // also if a Start meanwhile wants it to be up again
 	switch {
 	case asked && r.failing == nil, e.down, w.retired:
 		if x.err != nil && !(asked && x.clean) {
-			m.fail(w, Exception{Kind: x.kind, Err: x.err, stack: x.stack, End: EndedOnPurpose})
+			m.failBy(w, x, EndedOnPurpose, 0)
 		}
 		m.ended(w, r)
 	case r.failing != nil:
@@ -114,6 +116,14 @@ func (m *ServiceManager) exited(r *run, x *exit) {
 		m.unplanned(w, x)
 	}
 	m.forget(e)
+}
+
+// found follows when a run that may have been abandoned has ended.
+func (m *ServiceManager) found(r *run) {
+	if _, ok := m.abandoned[r]; ok {
+		delete(m.abandoned, r)
+		r.worker.entry.own().abandoned--
+	}
 }
 
 // exitedClean is exited for the most common end, a nil return after a stop was
@@ -128,7 +138,7 @@ func (m *ServiceManager) exitedClean(r *run) {
 	}
 	r.ended = true
 	m.unwatch(r)
-	delete(m.abandoned, r)
+	m.found(r)
 	if w.run == r {
 		m.ended(w, r)
 	} else { // replaced while it was abandoned
@@ -152,7 +162,7 @@ func (m *ServiceManager) ended(w *worker, r *run) {
 		m.note(slog.LevelInfo, "abandoned run ended", w, nil, m.now()-r.stopAsked)
 		switch {
 		case w.retired:
-			e.shrink()
+			m.shrink(e)
 		case m.waits(w): // also if what it comes after is down, which it starts with
 			m.set(w, Idle)
 		}
@@ -165,10 +175,10 @@ func (m *ServiceManager) ended(w *worker, r *run) {
 
 // unplanned decides what follows an end that nobody asked for.
 func (m *ServiceManager) unplanned(w *worker, x *exit) {
-	w.streak = x.streak
+	w.streak = int32(min(x.streak, math.MaxInt32-1))
 	x.delay = max(0, x.delay)
-	if x.curve.err != nil {
-		m.record(w, Exception{Kind: CurveFailed, Err: x.curve.err, stack: x.curve.stack})
+	if x.curve != nil {
+		m.recordCurve(w, x.curve)
 	}
 	if w.entry.options.timetable != nil {
 		m.ticked(w, x)
@@ -181,7 +191,7 @@ func (m *ServiceManager) unplanned(w *worker, x *exit) {
 	failed := x.err != nil
 	switch {
 	case failed && x.err != w.run.failing: // whose handlers were told already
-		m.fail(w, Exception{Kind: x.kind, Err: x.err, stack: x.stack, End: end, Delay: x.delay})
+		m.failBy(w, x, end, x.delay)
 	case end == NotEnded:
 		m.note(slog.LevelInfo, "ended, will be started again", w, x.err, x.delay)
 	default:
@@ -228,6 +238,7 @@ func (m *ServiceManager) condemn(w *worker, err error) {
 	case o.haltOnFailure, rolledBack:
 		e.halted = true
 		m.refresh(e)
+		m.classify(e)
 	}
 }
 
@@ -264,6 +275,35 @@ func (m *ServiceManager) endedForGood(w *worker) {
 	}
 }
 
+// lastOneStopped follows when a service rests that was stopped or removed. With
+// AllSignificant it may have been the last, after others that ended by
+// themselves; the latest of these is what ends the scheduler. If all were
+// stopped, whoever did it goes on.
+func (m *ServiceManager) lastOneStopped(e *entry) {
+	if !m.serving() || !m.limits.allSignificant || !e.options.significant || e.state() != Stopped || !m.lastSignificant(e) {
+		return
+	}
+	var latest *worker
+	for _, o := range m.directory.entries {
+		if !o.options.significant || !o.endedByItself() {
+			continue
+		}
+		for w := range o.workers() {
+			if latest == nil || w.since > latest.since {
+				latest = w
+			}
+		}
+	}
+	if latest == nil {
+		return
+	}
+	var err error
+	if o := latest.entry; o.end() != Completed {
+		err = o.exceptions.latest()
+	}
+	m.endSession(latest, err)
+}
+
 // lastSignificant reports whether the end of a significant service ends the
 // scheduler.
 func (m *ServiceManager) lastSignificant(e *entry) bool {
@@ -284,8 +324,13 @@ func (e *entry) over() bool {
 	if e.halted {
 		return true
 	}
+	return e.state() == Stopped && !e.want || e.endedByItself()
+}
+
+// endedByItself reports whether a service rests, and nobody asked for that.
+func (e *entry) endedByItself() bool {
 	end := e.end()
-	return e.state() == Stopped && (!e.want || end == Completed || end == Failed || end == GaveUp)
+	return e.state() == Stopped && (end == Completed || end == Failed || end == GaveUp)
 }
 
 // verdict returns how an unplanned end comes to rest, or NotEnded for another
@@ -311,7 +356,14 @@ func (m *ServiceManager) verdict(w *worker, x *exit) (end End, escalates bool) {
 			return GaveUp, false
 		}
 	}
-	if g := o.group; g != nil && g.RetryLimit > 0 && g.ends.over(now, g.RetryLimit, g.RetryWindow) {
+	return m.overSharedLimit(w)
+}
+
+// overSharedLimit counts another restart against the limits that are not the
+// service's own, and returns what verdict does.
+func (m *ServiceManager) overSharedLimit(w *worker) (end End, escalates bool) {
+	now := m.now()
+	if g := w.entry.options.group; g != nil && g.RetryLimit > 0 && g.ends.over(now, g.RetryLimit, g.RetryWindow) {
 		return GaveUp, g.Escalate
 	}
 	if l := &m.limits; l.retryLimit > 0 && m.restarts.over(now, l.retryLimit, l.retryWindow) {
@@ -320,31 +372,60 @@ func (m *ServiceManager) verdict(w *worker, x *exit) (end End, escalates bool) {
 	return NotEnded, false
 }
 
-// fail records a failure of a run and tells its handlers. A run that fails more
-// than once, as one that is deaf after its start timeout, is counted once.
-func (m *ServiceManager) fail(w *worker, x Exception) {
-	if !w.run.failed {
-		w.run.failed = true
-		w.entry.failures++
-	}
-	x = m.record(w, x)
-	m.tell(w.entry.chain, w, x)
-	m.tell(m.osChain, w, x)
+// failBy is fail for a run that has ended. It is not inlined, nor is
+// recordCurve, so that what they make is not on the stack afterwards.
+//
+//go:noinline
+func (m *ServiceManager) failBy(w *worker, x *exit, end End, delay time.Duration) {
+	m.fail(w, &mishap{kind: x.kind, err: x.err, stack: x.stack, end: end, delay: delay})
 }
 
-// record completes an exception and keeps it.
-func (m *ServiceManager) record(w *worker, x Exception) Exception {
+//go:noinline
+func (m *ServiceManager) recordCurve(w *worker, curve *outcome) {
+	m.record(w, &mishap{kind: CurveFailed, err: curve.err, stack: curve.stack})
+}
+
+// fail records a failure of a run and tells its handlers. A run that fails more
+// than once, as one that is deaf after its start timeout, is counted once. What
+// has happened stays the caller's.
+func (m *ServiceManager) fail(w *worker, x *mishap) {
+	if !w.run.failed {
+		w.run.failed = true
+		w.entry.own().failures++
+	}
+	m.record(w, x)
+	if w.entry.chain != nil || m.osChain != nil {
+		m.tellHandlers(w, x)
+	}
+}
+
+//go:noinline
+func (m *ServiceManager) tellHandlers(w *worker, x *mishap) {
+	failure := m.exception(w, x)
+	m.tell(w.entry.chain, w, failure)
+	m.tell(m.osChain, w, failure)
+}
+
+// record completes what has happened and keeps it.
+func (m *ServiceManager) record(w *worker, x *mishap) {
 	e := w.entry
-	x.At = m.birth.Add(m.now())
-	x.Alias, x.Path = e.alias, w.path(m.root)
-	if x.Generation == 0 {
-		x.Generation = w.generation
+	x.at, x.index = m.now(), w.index
+	if x.generation == 0 {
+		x.generation = w.generation
 	}
 	if e.exceptions == nil {
-		e.exceptions = &ring{}
+		e.own().exceptions = &ring{}
 	}
 	e.exceptions.add(x, m.limits.exceptions)
-	m.noteException(w, x)
-	m.tellFailed(w, x)
-	return x
+	if m.logger != nil {
+		m.noteException(w, x)
+	}
+	if len(m.feeds) > 0 {
+		m.tellFailed(w, x)
+	}
+}
+
+// exception makes what is told of a mishap of a worker, now.
+func (m *ServiceManager) exception(w *worker, x *mishap) Exception {
+	return x.exception(w.entry, m.root)
 }

@@ -105,6 +105,9 @@ func (w *worker) gone() bool {
 	if e.gone || e.pool == nil {
 		return e.gone
 	}
+	if w.index == 0 { // the spokesman of the pool
+		return false
+	}
 	all, i := e.pool.workers, int(w.index)-1
 	return i >= len(all) || all[i] != w
 }
@@ -115,10 +118,14 @@ func (w *worker) gone() bool {
 func (m *ServiceManager) telling(w *worker, kind EventKind) told {
 	e, now := w.entry, m.now()
 	condition, _ := e.condition(now)
-	return told{worker: w, root: m.root, Event: Event{
+	t := told{worker: w, root: m.root, Event: Event{
 		At: m.birth.Add(now), Kind: kind, Alias: e.alias, Worker: int(w.index),
 		Generation: w.generation, State: w.state, End: w.end, Service: e.state(), Condition: condition,
 	}}
+	if e.pool != nil && w.index == 0 { // the spokesman has no life of its own
+		t.State, t.End = t.Service, e.end()
+	}
+	return t
 }
 
 // publish hands an event to those who know of the worker.
@@ -151,12 +158,10 @@ func (m *ServiceManager) tellChanged(w *worker, from State) {
 }
 
 // tellFailed tells them of a failure.
-func (m *ServiceManager) tellFailed(w *worker, x Exception) {
-	if len(m.feeds) == 0 {
-		return
-	}
+func (m *ServiceManager) tellFailed(w *worker, x *mishap) {
 	t := m.telling(w, EventFailed)
-	t.At, t.Generation, t.Failure = x.At, x.Generation, new(x)
+	t.Failure = new(m.exception(w, x))
+	t.At, t.Generation = t.Failure.At, x.generation
 	m.publish(t)
 }
 

@@ -45,12 +45,15 @@ func (s Strategy) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 // started again, in the order of their dependencies. A service of the group
 // that fails meanwhile adds nothing to that. One that is stopped on purpose
 // stays so; one with Restart temporary is not started again, as it would not
-// be after an end of its own; one that has completed stays completed. The
-// workers of a pool are restarted for themselves and take nobody along; the
-// pool is taken along by others.
+// be after an end of its own; one that has completed stays completed; one that
+// is deaf to its stop is abandoned, and follows once it has ended. The workers of
+// a pool are restarted for themselves and take nobody along; the pool is taken
+// along by others. If the one that ended is stopped or removed meanwhile, the
+// others start without it.
 //
 // If a member ends for good by failure (it failed or gave up), those that its
-// restart would have taken along are stopped too, until it is started again.
+// restart would have taken along are stopped too, until it is started again;
+// those that have ended for good themselves stay so then.
 type Group struct {
 	// Name is what Spec.Group refers to. Not empty.
 	Name string
@@ -75,6 +78,7 @@ type group struct {
 	members []*entry // in the order of addition
 	ends    instants
 	failing *entry            // whose restart the others are held for
+	busy    int               // members that are held and have a live run
 	halted  map[*entry]*entry // members that the end for good of another halted, with that one
 }
 
@@ -98,7 +102,7 @@ func validateGroups(groups []Group) error {
 		}
 		switch {
 		case badAlias(g.Name) != "":
-			return refuse("Name", "%q: %s", g.Name, badAlias(g.Name))
+			return refuse("Name", "%q %s", g.Name, badAlias(g.Name))
 		case slices.ContainsFunc(groups[:i], func(o Group) bool { return o.Name == g.Name }):
 			return refuse("Name", "%q is used twice", g.Name)
 		case g.Strategy >= strategies:
@@ -148,11 +152,15 @@ func (m *ServiceManager) hold(e *entry) {
 	if g == nil || e.pool != nil || g.Strategy == OneForOne {
 		return
 	}
-	g.failing = nil // nobody is freed before all are held
+	g.failing = e // which backs off, so that nobody is freed before all are held
 	for _, o := range g.along(e) {
-		// One that is on its way to stop is waited for, too.
-		if o.busy == 0 && (!o.want || o.halted || o.removed || o.state() == Stopped) {
+		// One that is on its way to stop is waited for, too. One that was
+		// abandoned is not, but must not start meanwhile if its run ends.
+		if o.busy == 0 && (!o.want || o.halted || o.removed || o.state() == Stopped && o.deaf() == 0) {
 			continue
+		}
+		if !o.held && o.busy > 0 {
+			g.busy++
 		}
 		o.held = true
 		if o.options.restart == Temporary && o.busy > 0 {
@@ -160,27 +168,26 @@ func (m *ServiceManager) hold(e *entry) {
 		}
 		m.refresh(o)
 	}
-	g.failing = e
 }
 
 // gathering reports whether members that are held for the failing one have not
 // come to rest.
-func (g *group) gathering() bool {
-	return slices.ContainsFunc(g.members, func(o *entry) bool { return o.held && o.busy > 0 })
-}
+func (g *group) gathering() bool { return g.busy > 0 }
 
-// waits reports whether the failing one waits for its backoff: as BackingOff,
-// or as Idle if it comes after one that is held.
-func (g *group) waits() bool {
-	w := &g.failing.solo
-	return w.state == BackingOff || w.state == Idle && w.armed
+// keepsBackoff reports whether a service that must be down waits for its
+// backoff all the same: its group restarts with it, and it is down only because
+// of what it comes after, which the group may hold meanwhile. The members that
+// are held wait with it, whoever else has stopped that.
+func (m *ServiceManager) keepsBackoff(e *entry) bool {
+	g := e.group()
+	return g != nil && g.failing == e && !e.held && !e.bounce && m.waits(&e.solo)
 }
 
 // regroup lets a group start again once all that are held rest and the failing
 // one has waited for its backoff, or will not start any more.
 func (m *ServiceManager) regroup(g *group) {
 	e := g.failing
-	if e == nil || g.waits() || g.gathering() {
+	if e == nil || e.solo.state == BackingOff || g.gathering() {
 		return
 	}
 	g.failing = nil
@@ -206,6 +213,11 @@ func (m *ServiceManager) haltGroup(e *entry) {
 		return
 	}
 	for _, o := range g.along(e) {
+		// What has ended already doesn't run again with e, unless it was to be
+		// brought back; what another halted starts with that.
+		if o.halted || o.endedByItself() && o.next() == 0 {
+			continue
+		}
 		if g.halted == nil {
 			g.halted = make(map[*entry]*entry)
 		}

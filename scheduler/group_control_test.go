@@ -136,6 +136,36 @@ func TestGroupControlWhileItRestarts(t *testing.T) {
 				again.closed()
 			}
 		},
+		// The one that failed waits for its backoff although what it comes
+		// after is held: that ends with a stop, of it or of all.
+		"stop failing dependant": func(t *testing.T) {
+			for name, f := range map[string]func(s *rig) error{
+				"stop":    func(s *rig) error { return s.Stop(ctx, "b") },
+				"remove":  func(s *rig) error { return s.Remove(ctx, "b") },
+				"restart": func(s *rig) error { return s.Restart(ctx, "b") },
+				"end":     func(s *rig) error { _, err := s.stop(); return err },
+			} {
+				cast := newCast(t)
+				s := serve(t, grouped(all, cast.spec("a", in("g")), cast.spec("b", in("g"), after("a"), backoff(time.Hour))))
+				cast.want("+a", "+b")
+				cast.fail("b")
+				cast.want("-b", "-a")
+				s.wantState("b", scheduler.BackingOff, scheduler.NotEnded)
+				require.NoError(t, f(s))
+				switch name {
+				case "restart":
+					cast.want("+a", "+b")
+				case "end":
+					cast.want()
+					s.wantState("a", scheduler.Stopped, scheduler.EndedOnPurpose)
+					s.wantState("b", scheduler.Stopped, scheduler.EndedOnPurpose)
+					continue
+				default:
+					cast.want("+a")
+				}
+				s.closed()
+			}
+		},
 		// One that has a dependency outside, which is stopped meanwhile: the
 		// others go on without it.
 		"stop what failing comes after": func(t *testing.T) {
@@ -146,7 +176,7 @@ func TestGroupControlWhileItRestarts(t *testing.T) {
 			require.NoError(t, s.Stop(ctx, "x"))
 			time.Sleep(time.Minute)
 			cast.wantAny("-a", "-b", "-x", "+b")
-			s.wantState("a", scheduler.Idle, scheduler.EndedOnPurpose)
+			s.wantState("a", scheduler.Idle, scheduler.NotEnded)
 			require.Equal(t, "waits for x (stopped)", s.status("a").Reason)
 			require.NoError(t, s.Start(ctx, "x"))
 			cast.want("+x", "+a")
@@ -262,4 +292,44 @@ func TestGroupMembers(t *testing.T) {
 			s.closed()
 		},
 	})
+}
+
+// A member that was abandoned follows once its run has ended, but not while the
+// one that it is restarted with waits for its backoff.
+func TestGroupWaitsForTheAbandonedToo(t *testing.T) {
+	for _, strategy := range []scheduler.Strategy{scheduler.OneForAll, scheduler.RestForOne} {
+		synctest.Test(t, func(t *testing.T) {
+			begin, release := time.Now(), make(chan struct{})
+			var first, second []time.Duration
+			s := serve(t, scheduler.Config{Groups: []scheduler.Group{{Name: "g", Strategy: strategy}}, Services: []scheduler.Spec{
+				{Alias: "a", Group: "g", Backoff: at(10 * time.Second), Service: scheduler.Func(func(ctx context.Context) error {
+					first = append(first, time.Since(begin))
+					if len(first) == 1 {
+						time.Sleep(time.Second)
+					}
+					if len(first) <= 2 {
+						return errBroken
+					}
+					<-ctx.Done()
+					return nil
+				})},
+				{Alias: "b", Group: "g", StopTimeout: 3 * time.Second, Service: scheduler.Func(func(ctx context.Context) error {
+					second = append(second, time.Since(begin))
+					if len(second) == 1 {
+						<-release
+					}
+					<-ctx.Done()
+					return nil
+				})},
+			}})
+			time.Sleep(13 * time.Second) // a fails at 1 and 11 s, b is abandoned at 4 s
+			close(release)
+			synctest.Wait()
+			s.wantState("b", scheduler.Idle, scheduler.Abandoned)
+			time.Sleep(time.Minute)
+			s.end() // from when on nobody writes what is read here
+			require.Equal(t, []time.Duration{0, 11 * time.Second, 21 * time.Second}, first)
+			require.Equal(t, []time.Duration{0, 21 * time.Second}, second)
+		})
+	}
 }

@@ -108,7 +108,8 @@ func TestGroupOrder(t *testing.T) {
 			cast.fail("b")
 			time.Sleep(9 * time.Second)
 			cast.want("-b", "-x", "-c", "-a")
-			s.wantState("b", scheduler.Idle, scheduler.EndedOnPurpose) // since what it comes after is held
+			s.wantState("b", scheduler.BackingOff, scheduler.NotEnded) // though what it comes after is held
+			require.Equal(t, "starts again in 1s", s.status("b").Reason)
 			s.wantState("a", scheduler.Idle, scheduler.EndedOnPurpose)
 			require.Equal(t, "waits for its group g to restart", s.status("a").Reason)
 			time.Sleep(time.Second)

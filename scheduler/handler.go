@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 )
@@ -54,6 +55,9 @@ type step struct {
 
 // newChain copies the handlers into a chain, or returns nil if there are none.
 func newChain(name string, timeout time.Duration, pre Handler, handlers []Handler, post Handler) *chain {
+	if pre.Handle == nil && len(handlers) == 0 && post.Handle == nil {
+		return nil // most services have none, and thousands are made at once
+	}
 	c := &chain{name: name}
 	for _, h := range slices.Concat([]Handler{pre}, handlers, []Handler{post}) {
 		if h.Handle == nil {
@@ -63,9 +67,6 @@ func newChain(name string, timeout time.Duration, pre Handler, handlers []Handle
 			h.Timeout = timeout
 		}
 		c.steps = append(c.steps, &step{Handler: h})
-	}
-	if len(c.steps) == 0 {
-		return nil
 	}
 	return c
 }
@@ -124,10 +125,11 @@ func (m *ServiceManager) tell(c *chain, w *worker, failure Exception) {
 		return
 	}
 	if len(c.pending) >= m.limits.handlerQueue {
+		lost := c.pending[0].worker
 		c.pending = slices.Delete(c.pending, 0, 1)
-		w.entry.dropped++
+		lost.entry.own().dropped++
 		m.losses.failures.count(m.now())
-		m.losses.worker = w
+		m.losses.worker = lost
 	}
 	c.pending = append(c.pending, notice{failure: failure, worker: w})
 	if !c.running {
@@ -154,14 +156,32 @@ func (m *ServiceManager) work(s *session, c *chain) {
 		c.pending = slices.Delete(c.pending, 0, 1)
 		m.unlock()
 		for _, step := range c.steps {
-			m.handle(s, step, next)
+			m.guardedHandle(s, step, next)
 		}
 	}
 }
 
+// guardedHandle is handle, of which a mistake of ours ends only this call, as in
+// the rounds of the cop: whoever waits for the goroutine isn't left waiting, and
+// the process goes on.
+func (m *ServiceManager) guardedHandle(s *session, step *step, c notice) {
+	call(func() error {
+		m.handle(s, step, c)
+		return nil
+	}, func(out outcome) {
+		if out.err == nil {
+			return
+		}
+		m.mu.Lock()
+		defer m.unlock()
+		err := &wrapped{where(out.stack), out.err}
+		m.note(slog.LevelError, "the manager failed to call a handler", c.worker, err, 0)
+	})
+}
+
 // handle calls one handler.
 func (m *ServiceManager) handle(s *session, step *step, c notice) {
-	base := &run{Context: s.handling, worker: c.worker, generation: c.failure.Generation, detached: true}
+	base := &run{Context: s.handling, rare: &c.worker.entry.manager.blank.rare, worker: c.worker, generation: c.failure.Generation, detached: true}
 	out := m.bounded(base, &step.guarded, bound{
 		path: c.failure.Path + " handler " + step.Name, timeout: step.Timeout, cause: ErrHandlerTimeout,
 	}, func(ctx context.Context) error { return step.Handle(ctx, c.failure) })
@@ -176,5 +196,5 @@ func (m *ServiceManager) handlerFailed(c notice, step *step, out outcome) {
 	err := &wrapped{fmt.Sprintf("scheduler: handler %q", step.Name), out.err}
 	m.mu.Lock()
 	defer m.unlock()
-	m.record(c.worker, Exception{Generation: c.failure.Generation, Kind: HandlerFailed, Err: err, stack: out.stack})
+	m.record(c.worker, &mishap{generation: c.failure.Generation, kind: HandlerFailed, err: err, stack: out.stack})
 }

@@ -173,7 +173,7 @@ func (m *ServiceManager) look() (examination, []patient) {
 		p.State = e.state()
 		p.Condition, concern = e.condition(now)
 		p.Live = p.Condition != Zombie || !e.hopeless()
-		p.Ready = !e.want || e.class == settled && !e.down && p.Condition != Zombie
+		p.Ready = !e.want || e.met() && p.Condition != Zombie
 		if e.want {
 			p.Reason, p.err = e.reason(now), e.culprit()
 		}

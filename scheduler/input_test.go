@@ -53,11 +53,13 @@ func (r refusal) check(t *testing.T) {
 		scheduler.Spec{Alias: "removed", Service: deaf(release), StopTimeout: time.Second},
 		scheduler.Spec{Alias: "pool", Pool: 2, Factory: func() scheduler.Service { return idle }},
 		scheduler.Spec{Alias: "ticks", Service: idle, Schedule: &scheduler.Schedule{Every: time.Hour}},
+		scheduler.Spec{Alias: "paused", Service: idle, Schedule: &scheduler.Schedule{Every: time.Hour}},
 		scheduler.Spec{Alias: "lone", Pool: 1, Factory: idleFactory, Schedule: &scheduler.Schedule{Every: time.Hour}},
 		scheduler.Spec{Alias: "overlaps", Pool: 2, Factory: idleFactory, Schedule: &scheduler.Schedule{Every: time.Hour, Overlap: scheduler.Allow}},
 	))
 	ctx := context.Background()
 	require.NoError(t, s.Stop(ctx, "stopped"))
+	require.NoError(t, s.Stop(ctx, "paused"))
 	require.ErrorIs(t, s.Stop(ctx, "deaf"), scheduler.ErrStopTimeout)
 	require.ErrorIs(t, s.Remove(ctx, "removed"), scheduler.ErrStopTimeout)
 	before := s.Services()
@@ -106,8 +108,8 @@ func add(name, field, text string, change func(*scheduler.Spec)) refusal {
 func badSpecs() []refusal {
 	type S = scheduler.Spec
 	return []refusal{
-		add("empty alias", "Alias", "empty", func(s *S) { s.Alias = "" }),
-		add("long alias", "Alias", "129 bytes long; at most 128 are allowed", func(s *S) { s.Alias = strings.Repeat("x", 129) }),
+		add("empty alias", "Alias", "is empty", func(s *S) { s.Alias = "" }),
+		add("long alias", "Alias", "is 129 bytes long; at most 128 are allowed", func(s *S) { s.Alias = strings.Repeat("x", 129) }),
 		add("slash", "Alias", "contains '/'", func(s *S) { s.Alias = "a/b" }),
 		add("newline", "Alias", "can't be printed", func(s *S) { s.Alias = "a\nb" }),
 		add("not UTF-8", "Alias", "can't be printed", func(s *S) { s.Alias = "a\xff" }),
@@ -194,6 +196,13 @@ func badRest() []refusal {
 		add("overlap of a pool of one", "Schedule.Overlap", "it is 1", func(s *S) { pool(s, 1); s.Schedule = &overlapping }),
 		add("pool that can't overlap", "Pool", "3 workers under a Schedule need Overlap Allow", func(s *S) { pool(s, 3); s.Schedule = &hourly }),
 		add("roll back a schedule", "RollBack", "with a Schedule", func(s *S) { s.RollBack, s.StartTimeout, s.Schedule = true, 1, &hourly }),
+		add("escalating schedule", "Escalate", "waits for the next tick", func(s *S) {
+			s.Schedule, s.Restart, s.RetryLimit, s.Escalate = &hourly, scheduler.Transient, 1, true
+		}),
+		add("significant schedule", "Significant", "never ends by itself", func(s *S) { s.Schedule, s.Significant = &hourly, true }),
+		add("significant schedule with a limit", "Significant", "never ends by itself", func(s *S) {
+			s.Schedule, s.Restart, s.RetryLimit, s.Significant = &hourly, scheduler.Transient, 1, true
+		}),
 		add("after itself", "After", "after itself", func(s *S) { s.After = []string{"new"} }),
 		add("after twice", "After", `"running" is listed twice`, func(s *S) { s.After = []string{"running", "running"} }),
 		add("nil handler", "Handlers", `handler "h" has a nil Handle`, func(s *S) { s.Handlers = []scheduler.Handler{{Name: "h"}} }),
@@ -223,7 +232,8 @@ func badConfigs() (rows []refusal) {
 		bad(name, field, text, C{Groups: g, Services: []S{{Alias: "a", Service: idle, Group: "g"}}})
 	}
 	a := S{Alias: "a", Service: idle}
-	bad("name", "Config.Name", `"os//x": a step is empty`, C{Name: "os//x"})
+	bad("name", "Config.Name", `"os//x": the step "" is empty`, C{Name: "os//x"})
+	bad("name", "Config.Name", `"os/\n": the step "\n" contains a character that can't be printed`, C{Name: "os/\n"})
 	bad("handler timeout", "Config.HandlerTimeout", "-1s is negative", C{HandlerTimeout: -time.Second})
 	bad("exceptions", "Config.Exceptions", "-1 is not between 0", C{Exceptions: -1})
 	bad("handler queue", "Config.HandlerQueue", "2097152 is not between 0, for the default, and 1048576", C{HandlerQueue: 1 << 21})
@@ -233,7 +243,7 @@ func badConfigs() (rows []refusal) {
 	bad("window without limit", "Config.RetryWindow", "without RetryLimit", C{RetryWindow: 1})
 	bad("all of none", "Config.AllSignificant", "without a Significant service", C{AllSignificant: true, Services: []S{a}})
 	bad("handlers", "Handlers", "nil Handle", C{Handlers: []scheduler.Handler{{Name: "h"}}})
-	groups("nameless group", "Config.Groups[0].Name", `"": empty`, G{})
+	groups("nameless group", "Config.Groups[0].Name", `"" is empty`, G{})
 	groups("group with a slash", "Config.Groups[0].Name", "contains '/'", G{Name: "a/b"})
 	groups("group twice", "Config.Groups[1].Name", `"g" is used twice`, G{Name: "g"}, G{Name: "g"})
 	groups("strategy", "Config.Groups[0].Strategy", "Strategy(3) is none of", G{Name: "g", Strategy: 3})
@@ -243,6 +253,11 @@ func badConfigs() (rows []refusal) {
 	groups("group's escalation without limit", "Config.Groups[0].Escalate", "without RetryLimit", G{Name: "g", Escalate: true})
 	groups("strategy of an empty group", "Config.Groups[1]", `"h" with strategy one for all has no services`, G{Name: "g"}, G{Name: "h", Strategy: scheduler.OneForAll})
 	row("unknown group", "Group", `"g" is not in Config.Groups`, scheduler.ErrUnknown, C{Services: []S{{Alias: "a", Service: idle, Group: "g"}}})
+	bad("schedule that restarts others", "Group", `"g" has strategy one for all`, C{
+		Groups: []G{{Name: "g", Strategy: scheduler.OneForAll}}, Services: []S{{
+			Alias: "a", Service: idle, Group: "g", Schedule: &scheduler.Schedule{Every: time.Hour},
+		}},
+	})
 	row("duplicate alias", "Alias", "used twice", scheduler.ErrExists, C{Services: []S{a, a}})
 	row("unknown dependency", "After", `"b" is not registered`, scheduler.ErrUnknown, C{Services: []S{{Alias: "a", Service: idle, After: []string{"b"}}}})
 	bad("cycle", "After", "cycle: a after c after b after a", C{Services: []S{
@@ -293,6 +308,19 @@ func badOperations() (rows []refusal) {
 			return verbs[verb](s, m, "running")
 		})
 	}
+	row("replace after shutdown", scheduler.ErrNotServing, `replace "pool"`, func(s *rig, m *M) error {
+		_ = s.Shutdown(ctx)
+		return m.Replace(ctx, "pool")
+	})
+	row("trigger after shutdown", scheduler.ErrNotStarted, `trigger "ticks": stopped`, func(s *rig, m *M) error {
+		_ = s.Shutdown(ctx)
+		return m.Trigger("ticks")
+	})
+	row("find after shutdown", scheduler.ErrNotStarted, `"running" is stopped`, func(s *rig, m *M) error {
+		_ = s.Shutdown(ctx)
+		return verbs["find"](s, m, "running")
+	})
+	row("trigger stopped", scheduler.ErrNotStarted, `trigger "paused": stopped`, func(_ *rig, m *M) error { return m.Trigger("paused") })
 	row("start running", scheduler.ErrRunning, `start "running"`, func(s *rig, _ *M) error { return s.Start(ctx, "running") })
 	row("start deaf", scheduler.ErrAbandoned, `start "deaf"`, func(s *rig, _ *M) error { return s.Start(ctx, "deaf") })
 	row("stop deaf", scheduler.ErrStopTimeout, "1 did not stop: os/scheduler/deaf", func(s *rig, _ *M) error { return s.Stop(ctx, "deaf") })
@@ -339,7 +367,9 @@ func TestGoodInput(t *testing.T) {
 		"permanent, significant, halted":       {Significant: true, HaltOnFailure: true},
 		"permanent, significant, with a limit": {Significant: true, RetryLimit: 1},
 		"permanent, significant, in a group":   {Significant: true, Group: "g"},
-		"significant schedule":                 {Significant: true, Schedule: &scheduler.Schedule{Every: time.Hour}},
+		"significant, until it fails":          {Significant: true, Restart: scheduler.Temporary, Schedule: &scheduler.Schedule{Every: time.Hour}},
+		"significant, run once":                {Significant: true, Schedule: &scheduler.Schedule{At: time.Now().Add(time.Hour)}},
+		"schedule in a group":                  {Group: "g", Schedule: &scheduler.Schedule{Every: time.Hour}},
 		"recover without a limit":              {Recover: true},
 		"longest alias":                        {Alias: strings.Repeat("x", scheduler.MaxAlias)},
 		"for ever": {

@@ -61,6 +61,7 @@ type ServiceManager struct {
 	cop       cop
 	lockWatch lockWatch
 	losses    losses
+	blank     blank
 	askers    [4]guarded // of errors for their texts; see Health
 }
 
@@ -68,7 +69,7 @@ type ServiceManager struct {
 type effect struct {
 	cancel context.CancelCauseFunc
 	cause  error
-	work   *run // whose work context ends too; nil: none
+	work   *run // whose work context ends too, by the stop timeout; nil: none
 }
 
 // launches are runs to be started outside the lock, which the first thing that
@@ -110,7 +111,7 @@ func (m *ServiceManager) unlock() {
 	for _, e := range effects {
 		e.cancel(e.cause)
 		if e.work != nil {
-			e.work.endWork(e.cause)
+			e.work.endWork(overByTimeout)
 		}
 	}
 	if len(effects) > 0 {
@@ -174,7 +175,7 @@ func (m *ServiceManager) resolve(spec *Spec) (*options, error) {
 	if spec.plain() {
 		return m.defaults, nil
 	}
-	o, err := spec.resolve()
+	o, err := spec.resolve(m)
 	if err != nil || spec.Group == "" {
 		return o, err
 	}
@@ -182,6 +183,12 @@ func (m *ServiceManager) resolve(spec *Spec) (*options, error) {
 		return nil, &SpecError{
 			Alias: spec.Alias, Field: "Group",
 			Reason: fmt.Sprintf("%q is not in Config.Groups", spec.Group), Err: ErrUnknown,
+		}
+	}
+	if spec.Schedule != nil && o.group.Strategy != OneForOne {
+		return nil, &SpecError{
+			Alias: spec.Alias, Field: "Group",
+			Reason: fmt.Sprintf("%q has strategy %v, and a service with a Schedule is not restarted with others", spec.Group, o.group.Strategy),
 		}
 	}
 	return o, nil
@@ -205,6 +212,12 @@ func (m *ServiceManager) add(spec *Spec, o *options) {
 		if need.off {
 			e.links.off++
 			e.off = true
+		}
+		if !need.links.stands {
+			e.links.lacking++
+		}
+		if need.links.bars {
+			e.links.barred++
 		}
 	}
 	if e.chain != nil {
@@ -240,8 +253,9 @@ func (m *ServiceManager) find(verb, alias string) (*entry, error) {
 // ErrStopped if it, or what it comes After, is stopped on purpose; ErrAbandoned
 // if an abandoned run of it still runs (see Replace), and *UnstoppedError if
 // its run is abandoned meanwhile; ErrEnded with the failure if it ended for
-// good; *NotStartedError, which names what blocked, when ctx ends first (the
-// start goes on).
+// good; *NotStartedError, which names what blocked, when ctx ends first, and
+// with ErrEnded at once if what it comes After ended for good by failure (the
+// start goes on: once that is started, so is the service).
 func (m *ServiceManager) Start(ctx context.Context, alias string) error {
 	return m.start(ctx, "start", alias, false)
 }
@@ -294,12 +308,12 @@ func (m *ServiceManager) startLocked(e *entry) {
 	m.classify(e)
 }
 
-// blockedOnPurpose refuses to wait for a dependency that was stopped by hand, or
-// halted by a failure: it would be for ever. Those that the service itself has
-// halted start with it.
+// blockedOnPurpose refuses to wait for a dependency that was stopped by hand: it
+// would be for ever. One that a failure has halted is told of by awaitUp, with
+// the failure; those that the service itself has halted start with it.
 func (m *ServiceManager) blockedOnPurpose(verb string, e *entry) error {
 	for _, need := range e.withNeeds()[1:] {
-		if !need.want || need.halted && need.haltedBy() != e {
+		if !need.want {
 			return fmt.Errorf("scheduler: %s %q: it comes after %q: %w", verb, e.alias, need.alias, ErrStopped)
 		}
 	}
@@ -332,14 +346,20 @@ func (m *ServiceManager) Stop(ctx context.Context, alias string) error {
 }
 
 // retire makes the workers of a service that merely waited Stopped, since it is
-// not wanted or its group was halted.
+// not wanted, its group was halted, or Serve ends.
 func (m *ServiceManager) retire(e *entry) {
 	for w := range e.workers() {
-		if w.state == Idle {
+		switch w.state {
+		case Idle:
 			m.set(w, Stopped)
+		case Stopped:
+			m.disarm(w) // it is not brought back
 		}
 	}
 	m.classify(e)
+	if !e.want {
+		m.lastOneStopped(e)
+	}
 }
 
 // Restart stops a service as Stop does and starts it as Start does, then its
@@ -364,7 +384,7 @@ func (m *ServiceManager) Restart(ctx context.Context, alias string) error {
 		m.unlock()
 		return err
 	}
-	starts := e.starts + 1
+	starts := e.starts() + 1
 	if e.options.timetable != nil {
 		starts = 0 // its runs begin at ticks
 	}
@@ -392,7 +412,9 @@ func (m *ServiceManager) Replace(ctx context.Context, alias string) error {
 	return m.start(ctx, "replace", alias, true)
 }
 
-// Remove stops a service as Stop does and forgets it with its record.
+// Remove stops a service as Stop does and forgets it with its record. What a
+// StateStore keeps of it stays, and is given to a service that is added under
+// the same alias later.
 //
 // Errors: those of Stop, and ErrDependants, which changes nothing. After an
 // *UnstoppedError the alias stays taken, so that the abandoned run can't go
@@ -414,6 +436,7 @@ func (m *ServiceManager) Remove(ctx context.Context, alias string) error {
 	m.refresh(e)
 	m.retire(e)
 	m.forget(e)
+	m.notifyAll()
 	m.unlock()
 	return m.awaitRest(ctx, "remove", e)
 }
@@ -421,13 +444,16 @@ func (m *ServiceManager) Remove(ctx context.Context, alias string) error {
 // forget takes an entry that Remove is done with out of the directory, once
 // nothing of it runs any more.
 func (m *ServiceManager) forget(e *entry) {
-	if !e.removed || e.gone || e.busy > 0 || m.abandonedOf(e) > 0 {
+	if !e.removed || e.gone || e.busy > 0 || e.abandoned > 0 {
 		return
 	}
 	for w := range e.workers() {
 		m.tellWatchers(w, EventRemoved)
 	}
 	e.gone = true
+	if b := e.beat(); b != nil {
+		m.cop.dismiss(b)
+	}
 	for _, need := range e.needs() {
 		i := slices.Index(need.links.dependants, e)
 		need.links.dependants = slices.Delete(need.links.dependants, i, i+1)

@@ -7,7 +7,7 @@ import (
 
 // MeterOf returns the [Meter] of the run that ctx belongs to, by which a
 // service says what it does: its [Stats] are found by alias, and the cop judges
-// it by them (see [Watch]). All calls in one run return the same Meter, which is
+// it by them (see [Bounds]). All calls in one run return the same Meter, which is
 // made by the first; a service that never asks for it costs nothing. A call
 // takes some nanoseconds, but one for each operation is still to be avoided.
 //
@@ -18,7 +18,7 @@ func MeterOf(ctx context.Context) *Meter {
 	if r == nil || r.detached {
 		return nil
 	}
-	if meter := r.meter.Load(); meter != nil {
+	if meter := r.gear().meter; meter != nil {
 		return meter
 	}
 	return r.worker.entry.manager.meter(r)
@@ -28,12 +28,12 @@ func MeterOf(ctx context.Context) *Meter {
 func (m *ServiceManager) meter(r *run) *Meter {
 	m.mu.Lock()
 	defer m.unlock()
-	if meter := r.meter.Load(); meter != nil {
+	if meter := r.gear().meter; meter != nil {
 		return meter
 	}
 	e := r.worker.entry
 	if e.keep == nil {
-		e.keep = &keep{}
+		e.own().keep = &keep{}
 	}
 	if e.keep.beat == nil {
 		e.keep.beat = newBeat(e, m.now())
@@ -46,14 +46,14 @@ func (m *ServiceManager) meter(r *run) *Meter {
 	if r.ended || r.abandoned {
 		meter.close()
 	}
-	r.meter.Store(meter)
+	r.equip(func(g *gear) { g.meter = meter })
 	return meter
 }
 
 // unwatch follows when a run has ended or was abandoned: it is in flight no
 // more, and nothing is held against it. The caller holds the lock.
 func (m *ServiceManager) unwatch(r *run) {
-	r.meter.Load().close()
+	r.gear().meter.close()
 	e := r.worker.entry
 	if r.late {
 		r.late = false
@@ -141,7 +141,7 @@ func (m *ServiceManager) tallyEntries(t *tally, seen map[*ServiceManager]bool) (
 
 // addTo adds what is counted of the entry's runs. The caller holds the lock.
 func (e *entry) addTo(t *tally, now time.Duration) {
-	t.starts += e.starts
+	t.starts += e.starts()
 	t.failures += e.failures
 	t.uptime += e.uptime
 	for w := range e.workers() {

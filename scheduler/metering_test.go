@@ -188,7 +188,7 @@ func TestTotal(t *testing.T) {
 func TestMeterConcurrently(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s, err := scheduler.New(services(scheduler.Spec{
-		Alias: "a", Pool: 4, Backoff: at(0), Watch: scheduler.Watch{P50: time.Nanosecond, Stall: time.Millisecond, Window: scheduler.MinWatchWindow, Windows: 1},
+		Alias: "a", Pool: 4, Backoff: at(0), Bounds: scheduler.Bounds{P50: time.Nanosecond, Stall: time.Millisecond, Window: scheduler.MinBoundsWindow, Windows: 1},
 		Factory: func() scheduler.Service {
 			return scheduler.Func(func(ctx context.Context) error {
 				for range 50 {

@@ -96,19 +96,21 @@ type node struct {
 // life is one run.
 type life struct {
 	*node
-	path     string // with the worker's number
-	gen      int    // of a service that is no pool
-	entered  time.Time
-	deadline time.Time // to be ready
-	ready    bool
-	draining bool
-	asked    time.Time // when its context ended; zero: it has not
-	cause    error
-	deafAt   time.Time // when it was abandoned
-	over     bool
-	late     bool // it was not ready in time
-	counted  bool // as a failure
-	spare    bool // of a pool: a Resize may end it
+	path       string // with the worker's number
+	gen        int    // of a service that is no pool
+	entered    time.Time
+	deadline   time.Time // to be ready
+	ready      bool
+	draining   bool
+	drainFrom  time.Time
+	drainAsked time.Time // of a scheduler inside; zero: it was not
+	asked      time.Time // when its context ended; zero: it has not
+	cause      error
+	deafAt     time.Time // when it was abandoned
+	over       bool
+	late       bool // it was not ready in time
+	counted    bool // as a failure
+	spare      bool // of a pool: a Resize may end it
 }
 
 // fall is the end of a group's member that takes others along.
@@ -397,6 +399,9 @@ func (n *node) checkGroup(l *life) {
 		if f == nil || !f.told || mate == n || !slices.ContainsFunc(f.along, func(o *life) bool { return o.node == n }) {
 			continue
 		}
+		if now.Equal(f.at) { // it may have been on its way
+			continue
+		}
 		if mate.touched.After(f.at) || mate.starting.since(f.at) || mate.stopping.since(f.at) || n.touched.After(f.at) {
 			continue
 		}
@@ -427,6 +432,9 @@ func (l *life) askedToStop(ctx context.Context) {
 	n, m := l.node, l.model
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if l.over { // it ended at the same instant, before we were told
+		return
+	}
 	now := time.Now()
 	l.asked, l.cause = now, cause
 	l.note("asked to stop: %v", cause)
@@ -476,7 +484,8 @@ func (l *life) checkStop(at time.Time) {
 	for _, d := range l.before {
 		for _, o := range d.lives {
 			m.tested["dependants stop first"]++
-			if o.entered.Before(at) && o.deafAt.IsZero() {
+			leaving := l.draining && l.drainFrom.Before(o.entered) // which nothing turns back
+			if o.entered.Before(at) && o.deafAt.IsZero() && !leaving {
 				m.differ(l.node, "dependants stop first", "is stopped while %s runs", o.path)
 			}
 		}
@@ -499,6 +508,9 @@ func (l *life) workEnds(cause error) {
 	l.note("abandoned")
 	l.deaf.begin()
 	l.count()
+	if l.spec.Recover && !errors.Is(l.cause, scheduler.ErrStopping) { // which is followed now
+		l.fell(true)
+	}
 	m.tested["abandoned at its own stop timeout"]++
 	if took := l.deafAt.Sub(l.asked); l.inside != nil || took != l.spec.StopTimeout {
 		m.differ(l.node, "abandoned at its own stop timeout", "after %v", took)
@@ -526,9 +538,20 @@ func (l *life) leave(failed bool) {
 	if l.late { // which is followed now
 		l.fell(true)
 	}
+	if l.spare {
+		l.shrunk()
+	}
 	if l.asked.IsZero() {
 		l.done = !failed && l.spec.Restart != scheduler.Permanent
 		l.fell(failed)
+	}
+}
+
+// shrunk notes that a worker of a pool may have gone, and all others have ended
+// for good.
+func (n *node) shrunk() {
+	if n.spec.Significant || n.spec.Escalate {
+		n.realm.excuse()
 	}
 }
 

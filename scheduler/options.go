@@ -6,10 +6,12 @@ import (
 	"time"
 )
 
-// options is what a Spec resolves to beside its alias and instance. Services
+// options is what a Spec resolves to beside its alias and instance, and the
+// manager that it does so for. Services
 // that leave everything at its default share one, since thousands of them are
 // common.
 type options struct {
+	manager                              *ServiceManager
 	startDelay, startTimeout, startLimit time.Duration
 	drainTimeout, stopTimeout            time.Duration
 	rollBack                             bool
@@ -25,16 +27,17 @@ type options struct {
 	timetable                            *timetable // nil: runs all the time
 	overlap                              Overlap
 	queueLimit                           int
-	watch                                Watch
+	bounds                               Bounds
 	meta                                 map[string]string
 }
 
 // resolve puts the defaults in the place of zeros. The group is set by the
 // manager.
-func (s *Spec) resolve() (*options, error) {
+func (s *Spec) resolve(m *ServiceManager) (*options, error) {
 	o := &options{
+		manager:    m,
 		startDelay: s.StartDelay, startTimeout: s.StartTimeout, stopTimeout: s.StopTimeout,
-		startLimit:   cmp.Or(s.StartLimit, startLimitFactor*s.StartTimeout),
+		startLimit:   cmp.Or(s.StartLimit, multiple(startLimitFactor, s.StartTimeout)),
 		drainTimeout: s.DrainTimeout,
 		rollBack:     s.RollBack,
 		restart:      s.Restart, retryLimit: s.RetryLimit,
@@ -44,7 +47,7 @@ func (s *Spec) resolve() (*options, error) {
 		exitOnError: s.ExitOnError, haltOnFailure: s.HaltOnFailure,
 		saveEvery:   cmp.Or(s.SaveEvery, DefaultSaveEvery),
 		saveTimeout: cmp.Or(s.SaveTimeout, DefaultSaveTimeout),
-		watch:       s.Watch.resolve(), meta: maps.Clone(s.Meta),
+		bounds:      s.Bounds.resolve(), meta: maps.Clone(s.Meta),
 	}
 	if s.Schedule != nil {
 		table, err := compile(s.Schedule)
@@ -63,5 +66,5 @@ func (s *Spec) plain() bool {
 		s.Restart == Permanent && s.RetryLimit == 0 && s.RetryWindow == 0 &&
 		s.Backoff == nil && s.GoodRun == 0 && !s.Escalate && !s.Significant && !s.Recover &&
 		!s.ExitOnError && !s.HaltOnFailure && s.Group == "" && s.Schedule == nil &&
-		s.SaveEvery == 0 && s.SaveTimeout == 0 && s.Watch.isZero() && len(s.Meta) == 0
+		s.SaveEvery == 0 && s.SaveTimeout == 0 && s.Bounds.isZero() && len(s.Meta) == 0
 }

@@ -29,13 +29,13 @@ type hungExit struct {
 // leaves notes that a run is over and is about to ask its Backoff function,
 // which it must not if the answer is false: it has hung there before, and still
 // does. Under no lock.
-func (c *cop) leaves(r *run, x exit, now time.Duration) bool {
+func (c *cop) leaves(r *run, x *exit, now time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.hung[r.worker] != nil {
 		return false
 	}
-	c.exits = append(c.exits, leaving{run: r, exit: x, since: now})
+	c.exits = append(c.exits, leaving{run: r, exit: *x, since: now})
 	r.slot = int32(len(c.exits))
 	if c.check == 0 {
 		// Not before one can be overdue: a service that restarts all the time
@@ -146,10 +146,10 @@ func (p *patrol) report(l leaving) (recovers bool) {
 	}
 	m.cop.told(r)
 	if e.keep == nil {
-		e.keep = &keep{}
+		e.own().keep = &keep{}
 	}
 	failure := fmt.Errorf("%w: %w for %v", ErrStalled, errExitLate, rounded(m.now()-l.since))
-	m.record(w, Exception{Kind: Stalled, Err: failure})
+	m.record(w, &mishap{kind: Stalled, err: failure})
 	m.armHook(e)
 	m.callHook(w, Stalled, failure)
 	if e.options.recover {
@@ -173,12 +173,12 @@ func (p *patrol) release(l leaving) {
 	if !r.ended {
 		m.leftBehind[&hung.guarded] = Unstopped{
 			Path: r.worker.path(m.root) + " backoff", State: Stopping, Generation: r.generation,
-			Since: m.birth.Add(l.since),
+			Since: m.birth.Add(l.since), frame: r.frame(),
 		}
 	}
 	m.unlock()
 	r.cancel(ErrRunOver)
-	r.endWork(ErrRunOver)
+	r.endWork(overByEnd)
 	m.exited(r, &l.exit)
 }
 

@@ -18,6 +18,10 @@ const (
 	// copRest is the least time between two rounds, so that thousands of
 	// windows that end at different times don't each wake the goroutine.
 	copRest = 10 * time.Millisecond
+	// copPardon is how long a beat at which the cop itself has failed is left
+	// alone, so that it is judged again, and a mistake that stands does not fill
+	// the log.
+	copPardon = time.Minute
 	// keptExits is how many places for runs that exit at once are kept.
 	keptExits = 1024
 )
@@ -38,78 +42,26 @@ type cop struct {
 	wakeup chan struct{}         // capacity 1, of the session's goroutine: alarm is too late
 }
 
-// beat is what the cop keeps of one entry. The fields up to wary belong to its
-// goroutine, of which there is one at a time.
-type beat struct {
-	entry *entry
-	gauge *gauge
-	watch *Watch
-
-	due     time.Duration // the earlier of the next two
-	tick    time.Duration // when the window ends
-	stallAt time.Duration // when the runs are looked at for progress
-	since   time.Duration // when the window began
-	seen    snapshot      // likewise; unused without bounds
-	wary    bool          // a run was stalled at the last look
-
-	// Guarded by the manager.
-	started time.Duration // since when the entry is Started; zero: it is not
-	conduct conduct
-	stalled map[*run]struct{} // runs that make no progress, told already
-	stall   string            // how the latest of them did not, in words
-}
-
-func newBeat(e *entry, now time.Duration) *beat {
-	b := &beat{entry: e, gauge: newGauge(e.manager.birth), watch: &e.options.watch}
-	b.since = now
-	b.tick = later(now, b.watch.Window)
-	b.stallAt = later(now, b.watch.Stall)
-	b.moved(now)
-	b.plan()
-	return b
-}
-
-// plan works out when the beat is due.
-func (b *beat) plan() {
-	b.due = b.tick
-	if b.watch.Stall > 0 {
-		b.due = min(b.due, b.stallAt)
-	}
-}
-
-// moved follows when a worker of the entry has changed its state. What was held
-// against a service ends when it is not started any more: the next run has done
-// nothing. The caller holds the manager's lock.
-func (b *beat) moved(now time.Duration) {
-	switch started := b.entry.state() == Started; {
-	case !started:
-		b.started, b.conduct = 0, conduct{}
-	case b.started == 0:
-		b.started = now
-	}
-}
-
-// beatHeap has the beat that is due first in front.
-type beatHeap []*beat
-
-func (h beatHeap) Len() int           { return len(h) }
-func (h beatHeap) Less(i, j int) bool { return h[i].due < h[j].due }
-func (h beatHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *beatHeap) Push(b any)        { *h = append(*h, b.(*beat)) }
-func (h *beatHeap) Pop() any {
-	old := *h
-	b := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return b
-}
-
-// assign gives the cop a beat.
+// assign gives the cop a beat, unless that was dismissed.
 func (c *cop) assign(b *beat) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if b.dismissed {
+		return
+	}
 	heap.Push(&c.beats, b)
 	c.wake(b.due)
+}
+
+// dismiss takes a beat from the cop for good, lest what was removed is held
+// until its window ends. The caller holds the manager's lock.
+func (c *cop) dismiss(b *beat) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.dismissed = true
+	if b.place > 0 { // else the cop is looking at it
+		heap.Remove(&c.beats, b.place-1)
+	}
 }
 
 // wake makes the goroutine wake at that time at the latest. The caller holds
@@ -171,7 +123,7 @@ func (m *ServiceManager) beginPatrol(s *session) {
 	p := &patrol{
 		manager: m, session: s, logger: m.logger, root: m.root, told: m.losses.failures.n,
 		wakeup: make(chan struct{}, 1), off: make(chan struct{}), gone: make(chan struct{}),
-		audit: m.now() + auditEvery,
+		audit: m.now() + auditEvery, said: m.log.shouted,
 	}
 	s.patrol = p
 	m.lockWatch.path.Store(&p.root)
@@ -187,6 +139,9 @@ func (m *ServiceManager) endPatrol(s *session) (stuck bool) {
 	p := s.patrol
 	close(p.off)
 	<-p.gone
+	m.mu.Lock()
+	m.log.shouted = p.said
+	m.unlock()
 	if p.said == nil {
 		return false
 	}
@@ -230,46 +185,45 @@ func (p *patrol) guarded(part func() bool) (more bool) {
 		return nil
 	}, func(out outcome) {
 		if out.err != nil {
-			p.shout(slog.LevelError, "the cop failed", "err", out.err, "at", Exception{stack: out.stack}.where())
+			p.shout(slog.LevelError, "the cop failed", "err", out.err, "at", where(out.stack))
 		}
 	})
 	return more
 }
 
 // step looks at the beat that is due first. One at which the cop itself fails
-// is looked at no more, instead of in each round.
+// is looked at again after a while, instead of in each round.
 func (p *patrol) step() (more bool) {
 	m := p.manager
 	b := m.cop.next(m.now())
 	if b == nil {
 		return false
 	}
-	if !p.inspect(b) {
-		return true
+	failed := true
+	defer func() {
+		if failed {
+			b.due = later(m.now(), copPardon)
+			m.cop.assign(b)
+		}
+	}()
+	stays := p.inspect(b)
+	if failed = false; stays {
+		b.plan()
+		m.cop.assign(b)
 	}
-	b.plan()
-	m.cop.assign(b)
 	return true
 }
 
 // inspect does what is due for a beat, and reports whether the beat stays.
 func (p *patrol) inspect(b *beat) bool {
 	now := p.manager.now()
-	if b.watch.Stall > 0 && b.stallAt <= now {
+	if b.bounds.Stall > 0 && b.stallAt <= now {
 		b.stallAt = later(now, p.watchStall(b, now))
 	}
 	if b.tick <= now {
 		w := b.read(now)
-		b.tick = later(now, b.watch.Window)
+		b.tick = later(now, b.bounds.Window)
 		return p.watchWindow(b, w)
 	}
 	return true
-}
-
-// read returns the window that ends now, and begins the next one.
-func (b *beat) read(now time.Duration) *window {
-	w := &window{begin: b.since, latency: b.gauge.window(&b.seen)}
-	w.operations, w.failed = w.latency.count, w.latency.failed
-	b.since = now
-	return w
 }

@@ -68,7 +68,7 @@ func TestRandom(t *testing.T) {
 	for _, promise := range []string{
 		"start after what it comes after", "group restarts together", "group waits", "start timeout", "extend",
 		"stop for a reason", "dependants stop first", "abandoned at its own stop timeout", "errors are those named",
-		"named exactly", "Serve ends in time", "status",
+		"named exactly", "Serve ends in time", "status", "drains inside if asked gently",
 	} {
 		t.Logf("%8d times: %s", tested[promise], promise)
 		if seeds >= 4 && tested[promise] == 0 {
@@ -102,6 +102,9 @@ func play(t *testing.T, seed uint64) *model {
 		require.NoError(t, r.Manager().AwaitStopped(context.Background()))
 	}
 	time.Sleep(time.Minute)
+	for _, r := range m.realms {
+		require.True(t, r.Manager().BlankIsBlank(), "what all share was written for one")
+	}
 	m.inspect()
 	return m
 }
@@ -118,6 +121,9 @@ func (m *model) inspect() {
 	synctest.Wait()
 	for _, r := range m.realms {
 		r.inspect()
+		if wrong := r.Manager().Miscounted(); wrong != "" {
+			m.t.Errorf("seed %d: %s", m.seed, wrong)
+		}
 	}
 }
 
@@ -331,6 +337,7 @@ func (m *model) resize(n *node, size int) {
 		for _, l := range n.lives {
 			l.spare = l.spare || l.index() > size
 		}
+		n.shrunk()
 		n.owned = true
 	}
 	m.mu.Unlock()

@@ -402,7 +402,7 @@ func (stallingSaver) Serve(ctx context.Context) error {
 func TestRegressionHaltedSaverIsStoppedNotFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := serve(t, services(scheduler.Spec{
-			Alias: "a", Service: stallingSaver{}, HaltOnFailure: true, Watch: scheduler.Watch{Stall: time.Second, Restart: true},
+			Alias: "a", Service: stallingSaver{}, HaltOnFailure: true, Bounds: scheduler.Bounds{Stall: time.Second, Restart: true},
 		}))
 		time.Sleep(time.Minute)
 		r.wantState("a", scheduler.Stopped, scheduler.Failed)
@@ -511,5 +511,36 @@ func TestRegressionJitteredTickIsLostToTrigger(t *testing.T) {
 		after := r.status("a")
 		r.end()
 		require.Equal(t, before.Skipped, after.Skipped, "a tick that fell into no run is skipped")
+	})
+}
+
+// A scheduler inside whose Serve comes too late to begin has still inside what
+// its Serve before left behind.
+func TestRegressionServeTooLateToBegin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, release := context.Background(), make(chan struct{})
+		deaf := scheduler.Func(func(context.Context) error { <-release; return nil })
+		inner, err := scheduler.New(services(scheduler.Spec{Alias: "deaf", Service: deaf, StopTimeout: time.Second}))
+		require.NoError(t, err)
+		var late atomic.Bool
+		s := serve(t, services(scheduler.Spec{Alias: "nest", Service: scheduler.Func(func(ctx context.Context) error {
+			if late.Load() {
+				<-ctx.Done()
+			}
+			return inner.Serve(ctx)
+		})}))
+		for range 2 {
+			err := s.Restart(ctx, "nest")
+			require.True(t, err == nil, "%v", err)
+			time.Sleep(time.Second)
+			var left *scheduler.UnstoppedError
+			late.Store(true)
+			require.ErrorAs(t, s.Stop(ctx, "nest"), &left)
+			require.Equal(t, "os/scheduler/nest/deaf", left.Services[0].Path)
+			require.NoError(t, s.Start(ctx, "nest"))
+		}
+		close(release)
+		synctest.Wait()
+		s.closed()
 	})
 }

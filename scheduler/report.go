@@ -9,12 +9,18 @@ import (
 	"time"
 )
 
-// Unstopped is one run that did not end, or one handler that did not return.
+// Unstopped is one run that did not end, or one call of foreign code beside the
+// runs that did not return.
 type Unstopped struct {
-	Path       string // lineage; for a handler of a service followed by " handler " and its name
-	State      State  // Stopped for an abandoned run, else Stopping
-	Generation uint64 // of the run; 0 for a handler
-	Since      time.Time
+	// Path is the lineage of the service or worker. For a call it is followed by
+	// " drain", " save", " restore", " store", " backoff", or " handler " and the
+	// name of the handler. For the Logger it is the lineage of the scheduler
+	// followed by " log", and for an error whose text Health asked for by
+	// " text of an error".
+	Path       string
+	State      State         // Stopped for an abandoned run, else Stopping
+	Generation uint64        // of the run; 0 for a call, save for " backoff"
+	Since      time.Time     // when it was asked to stop; of a call, when its context ended; of a " backoff", when it was called
 	For        time.Duration // from Since to the making of the report
 	// Stack is where it hangs: what it waits for, as "[chan receive, 2
 	// minutes]\n", and the calls as "function\n\tfile:line\n", the innermost
@@ -103,7 +109,7 @@ func (m *ServiceManager) blocked(only ...*entry) (all []Blocked) {
 	}
 	now := m.now()
 	for _, e := range only {
-		if !e.want || e.class == settled && !e.down || e.off && everyone {
+		if !e.want || e.met() || e.off && everyone {
 			continue
 		}
 		var inside []Blocked
@@ -150,8 +156,12 @@ func (e *entry) nested() (all []*ServiceManager) {
 // inside, in order of their paths. The caller holds the lock.
 func (m *ServiceManager) unstopped(only ...*entry) (all []Unstopped) {
 	now := m.now()
+	asked := make(map[*entry]bool, len(only))
+	for _, e := range only {
+		asked[e] = true
+	}
 	for r := range m.abandoned {
-		if len(only) == 0 || slices.Contains(only, r.worker.entry) {
+		if len(only) == 0 || asked[r.worker.entry] {
 			all = append(all, Unstopped{
 				Path: r.worker.path(m.root), State: Stopped, Generation: r.generation,
 				Since: m.birth.Add(r.stopAsked), For: now - r.stopAsked, frame: r.frame(),
@@ -206,5 +216,5 @@ func (m *ServiceManager) stopBudget(gently bool) time.Duration {
 			begins[need] = max(begins[need], end)
 		}
 	}
-	return plus(longest, m.grace+m.limits.handlerTimeout)
+	return plus(longest, plus(m.grace, m.limits.handlerTimeout))
 }

@@ -8,7 +8,10 @@ import (
 // as those of the pool did; those that go are drained if they are [Drainer]s,
 // then stopped, and it is the last ones that go. Resize does not wait for
 // that: [ServiceManager.Status] shows the workers, and what is ready of them.
-// One that is deaf to its stop is abandoned and named as any other.
+// A pool that is started stays so while it grows, so that new workers hold up
+// nobody who comes After it. One that is deaf to its stop is abandoned and named
+// as any other; if the pool grows again before its run has ended, its place
+// waits for that, as does that of one which still drains.
 //
 // Errors: ErrUnknown; a *SpecError for a service that is no pool and for a size
 // that is not between 1 and MaxPool.
@@ -30,19 +33,16 @@ func (m *ServiceManager) Resize(alias string, size int) error {
 	case e.options.timetable != nil && e.options.overlap == Allow && size < 2:
 		return &SpecError{Alias: alias, Field: "Pool", Reason: fmt.Sprintf("%d leaves nothing to overlap; at least 2", size)}
 	}
-	wasUp := e.up()
 	m.resize(e, size)
 	m.classify(e)
 	m.notify(e)
-	if e.up() && !wasUp {
-		m.cameUp(e)
-	}
+	m.restand(e)
 	return nil
 }
 
 // resize runs under the manager's lock, as in transition.go.
 func (m *ServiceManager) resize(e *entry, size int) {
-	p := e.pool
+	p, was := e.pool, e.state()
 	for i := 0; i < len(p.workers) && p.size < size; i++ { // those that were to go and are still here
 		if w := p.workers[i]; w.retired {
 			w.retire(false)
@@ -57,6 +57,12 @@ func (m *ServiceManager) resize(e *entry, size int) {
 		e.grow(size - p.size)
 		for _, w := range p.workers[before:] {
 			m.tellWatchers(w, EventAdded)
+		}
+	}
+	for _, w := range p.workers {
+		if was == Started && !w.retired && !w.seen { // it is not waited for
+			w.seen = true
+			p.seen++
 		}
 	}
 	for i := len(p.workers) - 1; i >= 0 && p.size > size; i-- {
@@ -78,13 +84,26 @@ func (m *ServiceManager) resize(e *entry, size int) {
 			m.part(w, true)
 		}
 	}
-	e.shrink()
-	m.settle(e)
+	m.keepTick(e)
+	m.shrink(e)
+	switch {
+	case m.session != nil:
+		m.settle(e)
+	case was == Stopped:
+		m.retire(e)
+	}
 }
 
 // shrink drops retired workers that nothing runs of, from the end, so that
 // numbers in lineages stay what they are.
-func (e *entry) shrink() {
+func (m *ServiceManager) shrink(e *entry) {
+	e.dropRetired()
+	m.classify(e)
+	m.restand(e)
+}
+
+// dropRetired takes the workers out that were to go and rest, from the end.
+func (e *entry) dropRetired() {
 	p := e.pool
 	for n := len(p.workers); n > 0; n = len(p.workers) {
 		w := p.workers[n-1]

@@ -269,7 +269,15 @@ func TestHaltOnFailure(t *testing.T) {
 		s.wantState("a", scheduler.Stopped, scheduler.Failed)
 		s.wantState("b", scheduler.Idle, scheduler.EndedOnPurpose)
 		s.wantState("c", scheduler.Stopped, scheduler.Failed)
-		require.ErrorIs(t, s.Start(t.Context(), "b"), scheduler.ErrStopped)
+		for verb, ask := range map[string]func(context.Context, string) error{"start": s.Start, "restart": s.Restart} {
+			err := ask(t.Context(), "b")
+			require.ErrorIs(t, err, scheduler.ErrEnded, verb)
+			require.NotErrorIs(t, err, scheduler.ErrStopped, "nobody has stopped it on purpose")
+			var blocked *scheduler.NotStartedError
+			require.ErrorAs(t, err, &blocked, verb)
+			require.Equal(t, "os/scheduler/a", blocked.Blocked[0].Path)
+			require.ErrorIs(t, blocked.Blocked[0].Err, errBroken)
+		}
 		require.NoError(t, s.Start(t.Context(), "a"))
 		s.wantState("b", scheduler.Started, scheduler.NotEnded)
 		_, err := s.stop()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -17,34 +16,107 @@ type run struct {
 	cancel          context.CancelCauseFunc
 	worker          *worker
 	generation      uint64
-	streak          int         // unplanned ends in a row before this run
-	detached        bool        // carries lineage to a handler; is no run
-	slot            int32       // in cop.exits, from 1; zero: not there; guarded by the cop
-	stopping        atomic.Bool // to stop, on purpose
 	readyAt         atomic.Int64
-	logger          atomic.Pointer[slog.Logger]
-	meter           atomic.Pointer[Meter] // nil: not asked for
+	held            atomic.Pointer[gear]
+	streak          int32         // unplanned ends in a row before this run
+	slot            int32         // in cop.exits, from 1; zero: not there; guarded by the cop
+	stopping        atomic.Bool   // to stop, on purpose
+	over            atomic.Uint32 // an overBy: why its work has ended, or is to be born ended
 
-	// mu guards work. It is never held together with another lock.
-	mu   sync.Mutex
-	work *workContext
-	over error // why work has ended or is to be born ended
-
-	// Guarded by the manager.
-	instance  Service
-	inner     *ServiceManager // of a scheduler that is served in this run
-	stopAsked time.Duration   // when, as an offset of the manager's birth
-	failing   error           // it was asked to stop because of this failure
-	failure   Kind            // of failing
-	doing     string          // what it says it does while it starts
-	parting   *parting        // of a run that is Draining
-	drains    bool            // the instance is a Drainer
-	saves     bool            // the instance is a StateSaver
-	failed    bool            // counted as a failure
-	visit     *visit          // of one that checks in or is given back what was; set before Serve
+	// Guarded by the manager, as what follows.
+	*rare                   // to be written through own
+	stopAsked time.Duration // when, as an offset of the manager's birth
+	entered   bool          // it has its instance
+	drains    bool          // which is a Drainer
+	saves     bool          // which is a StateSaver
+	failed    bool          // counted as a failure
 	abandoned bool
 	ended     bool
 	late      bool // is over, though its state doesn't say so
+
+	detached bool // carries lineage to a handler; is no run; never changed
+}
+
+// rare is what most runs never have: those without share one of the manager's,
+// which stays blank.
+type rare struct {
+	instance Service         // that a factory made
+	inner    *ServiceManager // of a scheduler that is served in this run
+	former   *ServiceManager // of the one that was served in the run before
+	failing  error           // it was asked to stop because of this failure
+	failure  Kind            // of failing
+	doing    string          // what it says it does while it starts
+	parting  *parting        // of a run that is Draining
+}
+
+// own returns the run's rare fields for writing.
+func (r *run) own() *rare {
+	if r.rare == &r.worker.entry.manager.blank.rare {
+		r.rare = &rare{}
+	}
+	return r.rare
+}
+
+// fails notes for which failure the run is asked to stop; nil: for none.
+func (r *run) fails(failure error, kind Kind) {
+	if failure != nil || r.failing != nil {
+		r.own().failing, r.rare.failure = failure, kind
+	}
+}
+
+// gear is what a run holds that asked for it. It is never changed, but replaced:
+// see equip.
+type gear struct {
+	logger *slog.Logger
+	meter  *Meter
+	visit  *visit // of one that checks in or is given back what was; set before Serve
+	work   *workContext
+}
+
+// gear returns what the run holds now.
+func (r *run) gear() gear {
+	if g := r.held.Load(); g != nil {
+		return *g
+	}
+	return gear{}
+}
+
+// equip changes what the run holds.
+func (r *run) equip(change func(*gear)) {
+	for {
+		old, g := r.held.Load(), gear{}
+		if old != nil {
+			g = *old
+		}
+		change(&g)
+		if r.held.CompareAndSwap(old, &g) {
+			return
+		}
+	}
+}
+
+// served returns the instance of a run that was entered.
+func (r *run) served() Service {
+	if s := r.worker.entry.service; s != nil {
+		return s
+	}
+	return r.instance
+}
+
+// overBy says why a run's work has ended.
+type overBy uint32
+
+const (
+	notOver overBy = iota
+	overByEnd
+	overByTimeout
+)
+
+func (o overBy) cause() error {
+	if o == overByTimeout {
+		return ErrStopTimeout
+	}
+	return ErrRunOver
 }
 
 // startingReason says what is waited for; the caller holds the manager's lock.
@@ -73,7 +145,7 @@ func runOf(ctx context.Context) *run {
 }
 
 func newRun(w *worker, base context.Context) *run {
-	r := &run{worker: w, generation: w.generation, streak: w.streak}
+	r := &run{rare: &w.entry.manager.blank.rare, worker: w, generation: w.generation, streak: w.streak}
 	r.Context, r.cancel = context.WithCancelCause(base)
 	return r
 }
@@ -81,7 +153,7 @@ func newRun(w *worker, base context.Context) *run {
 // lineage makes the logger on first use: most services log, but thousands of
 // idle ones need not hold one.
 func (r *run) lineage() *slog.Logger {
-	if l := r.logger.Load(); l != nil {
+	if l := r.gear().logger; l != nil {
 		return l
 	}
 	m := r.worker.entry.manager
@@ -90,7 +162,7 @@ func (r *run) lineage() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	l := withLineage(base, r.worker.path(root))
-	r.logger.Store(l)
+	r.equip(func(g *gear) { g.logger = l })
 	return l
 }
 
@@ -112,29 +184,38 @@ func (c *workContext) String() string { return "scheduler.Work" }
 
 // workContext is made on first use: an idle service holds one context.
 func (r *run) workContext() *workContext {
-	base := r.worker.entry.manager.runBase()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.work == nil {
-		ctx, end := context.WithCancelCause(base)
-		r.work = &workContext{Context: ctx, run: r, end: end}
-		if r.over != nil {
-			end(r.over)
-		}
+	work := r.gear().work
+	if work == nil {
+		work = r.makeWork()
 	}
-	return r.work
+	// Who ends it says so before he looks for it: one of the two sees the other.
+	if over := overBy(r.over.Load()); over != notOver {
+		work.end(over.cause())
+	}
+	return work
 }
 
-// endWork ends the work context, present or future.
-func (r *run) endWork(cause error) {
-	r.mu.Lock()
-	work := r.work
-	if r.over == nil {
-		r.over = cause
+// makeWork makes the work context, unless another goroutine is faster.
+func (r *run) makeWork() (work *workContext) {
+	ctx, end := context.WithCancelCause(r.worker.entry.manager.runBase())
+	made := &workContext{Context: ctx, run: r, end: end}
+	r.equip(func(g *gear) {
+		if g.work == nil {
+			g.work = made
+		}
+		work = g.work
+	})
+	if work != made {
+		end(nil)
 	}
-	r.mu.Unlock()
-	if work != nil {
-		work.end(cause)
+	return work
+}
+
+// endWork ends the work context, present or future, by what was first.
+func (r *run) endWork(by overBy) {
+	r.over.CompareAndSwap(uint32(notOver), uint32(by))
+	if work := r.gear().work; work != nil {
+		work.end(overBy(r.over.Load()).cause())
 	}
 }
 
@@ -155,13 +236,15 @@ func (c *valueContext) String() string { return "scheduler.Work" }
 
 // execute is the goroutine of a run. What follows its end is done after a panic
 // was unwound and outside of deferred calls, where the goroutine's first stack
-// is large enough for it; only Goexit leaves no other place.
+// is large enough for it; only Goexit leaves no other place. The frames below
+// are kept small for that: to copy the stack of each of ten thousand services
+// that fail at once into a larger one is a fifth of a storm.
 //
 //go:noinline
 func (r *run) execute() { // stack.go looks for it by name
 	out := r.guard()
-	if out == nil && r.stopping.Load() && r.visit == nil {
-		r.endWork(ErrRunOver)
+	if out == nil && r.stopping.Load() && r.gear().visit == nil {
+		r.endWork(overByEnd)
 		r.worker.entry.manager.exitedClean(r)
 		return
 	}
@@ -204,7 +287,7 @@ func (r *run) fell(value any) *outcome {
 func (r *run) serve() error {
 	e := r.worker.entry
 	service := e.service
-	if e.factory != nil {
+	if service == nil {
 		service = e.factory()
 		if service == nil || isNil(service) {
 			return errNilService
@@ -223,22 +306,36 @@ type exit struct {
 	clean  bool          // the error only says that a stop was heard
 	streak int           // unplanned ends in a row, if this is one
 	delay  time.Duration // before the next start, if there is one
-	curve  outcome       // what went wrong in the curve that delay is from
+	curve  *outcome      // what went wrong in the curve that delay is from; nil: nothing
 }
 
-// exit sends it. It runs in the goroutine of the run, under no lock, so that
-// foreign code (the curve, methods of the error) can hold up nobody else.
+// exit makes it and sends it, in the goroutine of the run.
 //
 //go:noinline
 func (r *run) exit(out *outcome) {
+	var x exit
+	r.reckon(&x, out)
+	r.sendExit(&x)
+}
+
+// reckon works out what an exit is, under no lock, so that foreign code (the
+// curve, methods of the error) can hold up nobody else. That may call Goexit,
+// from which it does not return: it then sends what is known, which is set
+// before to what is safe: the default curve, and a stop that wasn't clean.
+//
+//go:noinline
+func (r *run) reckon(x *exit, out *outcome) {
+	done := false
+	defer func() {
+		if !done {
+			r.sendExit(x)
+		}
+	}()
 	m, o := r.worker.entry.manager, r.worker.entry.options
-	x := exit{outcome: m.returned(r, *out), streak: r.streak + 1}
+	x.outcome, x.streak = m.returned(r, *out), int(r.streak)+1
 	if at := r.readyAt.Load(); at > 0 && m.now()-time.Duration(at) >= o.goodRun {
 		x.streak = 1
 	}
-	// Deferred, since foreign code may call Goexit. What comes of it is set
-	// before to what is safe: the default curve, and a stop that wasn't clean.
-	defer r.sendExit(&x)
 	cause := context.Cause(r.Context)
 	if cause != ErrStopping && o.restarts(cmp.Or(cause, x.err)) {
 		x.delay = DefaultBackoff(x.streak)
@@ -247,7 +344,7 @@ func (r *run) exit(out *outcome) {
 				x.ask(o.backoff)
 				m.cop.left(r)
 			} else {
-				x.curve = outcome{err: errCurveBusy}
+				x.curve = &outcome{err: errCurveBusy}
 			}
 		}
 	}
@@ -255,11 +352,13 @@ func (r *run) exit(out *outcome) {
 		x.cleanStop()
 	}
 	m.lastCheckIn(r, (cause == nil || cause == ErrStopping) && (x.err == nil || x.clean))
+	done = true
 }
 
+//go:noinline
 func (r *run) sendExit(x *exit) {
 	r.cancel(ErrRunOver)
-	r.endWork(ErrRunOver)
+	r.endWork(overByEnd)
 	m := r.worker.entry.manager
 	m.cop.left(r)
 	m.exited(r, x)
@@ -272,7 +371,7 @@ func (x *exit) ask(backoff Backoff) {
 		return nil
 	}, func(curve outcome) {
 		if curve.err != nil {
-			x.curve = outcome{err: &wrapped{"scheduler: backoff", curve.err}, stack: curve.stack}
+			x.curve = &outcome{err: &wrapped{"scheduler: backoff", curve.err}, stack: curve.stack}
 		}
 	})
 }

@@ -50,9 +50,11 @@ func (o Overlap) MarshalText() ([]byte, error) { return []byte(o.String()), nil 
 // Schedule says when a service is run. Exactly one of At, Every and Cron is
 // set. It is plain data: it is copied with its [Spec], and checked then.
 //
-// A tick that nobody could serve in time, since the machine slept, was busy or
-// the scheduler was not serving, is not made up for one by one: missed ticks
-// coalesce into one run. Those of an earlier process are forgotten.
+// Ticks that nobody could serve in time, since the machine slept or was busy, or
+// since what the service comes After was down by itself, are not made up for one
+// by one: they coalesce into one run, as soon as there can be one. Those while
+// the service, what it comes After or the scheduler was stopped are forgotten,
+// and those of an earlier process, too.
 //
 // # What Cron accepts
 //
@@ -105,7 +107,8 @@ type Schedule struct {
 	// At runs the service once, at that instant of the wall clock. One that has
 	// passed when the service is started is not made up for: the scheduler
 	// remembers nothing of an earlier process, and would run it again with each
-	// deployment. Zero: not set.
+	// deployment. After it the service ends: as Failed if its last run has
+	// failed, else as Completed. Zero: not set.
 	At time.Time
 	// Every runs the service at its start (after StartDelay), and then at each
 	// whole multiple of Every from there, however long the runs take. To run

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -41,7 +40,7 @@ func New(c Config) (*Scheduler, error) {
 		m.name, m.root = DefaultName, DefaultName
 	}
 	m.limits.defaults()
-	m.defaults, _ = (&Spec{}).resolve() // which only a Schedule can keep from succeeding
+	m.defaults, _ = (&Spec{}).resolve(m) // which only a Schedule can keep from succeeding
 	m.directory = &Directory{manager: m, entries: make(map[string]*entry, len(c.Services))}
 	if m.osChain = newChain("", m.limits.handlerTimeout, c.PreHook, c.Handlers, c.PostHook); m.osChain != nil {
 		m.grace = m.osChain.longest()
@@ -72,17 +71,25 @@ func New(c Config) (*Scheduler, error) {
 //
 // The contexts of the services carry ctx's values but end only as Serve stops
 // them; inside another scheduler they also end with the work of the run around
-// them. There, Serve says Ready when all of its services are started.
+// them. There, Serve says Ready when all of its services are started; one with
+// Restart temporary that has failed is not waited for.
 //
 // Serve may be called again after it has returned: services start anew, save
 // those stopped by Stop. ErrServing if it runs already, or if another scheduler
 // is served in the run around it: a run can have one.
 func (s *Scheduler) Serve(ctx context.Context) error {
 	m := s.manager
+	r := runOf(ctx)
+	if r != nil && r.detached {
+		r = nil
+	}
 	if ctx.Err() != nil {
+		if r != nil { // what an earlier Serve has left behind is still inside
+			r.worker.entry.manager.holds(r, m)
+		}
 		return nil
 	}
-	if r := runOf(ctx); r != nil && !r.detached && r.encloses(m) {
+	if r != nil && r.encloses(m) {
 		return fmt.Errorf("%w: another scheduler in this run, of which there is one", ErrServing)
 	}
 	session, logged, err := m.open(ctx)
@@ -96,10 +103,13 @@ func (s *Scheduler) Serve(ctx context.Context) error {
 	waiting, stopWaiting := context.WithCancel(ctx)
 	go func() {
 		defer close(started)
-		if m.awaitAll(waiting, true) == nil {
-			m.mu.Lock()
-			session.up = true
-			m.unlock()
+		if m.awaitAll(waiting, forTheRest) != nil {
+			return
+		}
+		m.mu.Lock()
+		session.up = true
+		m.unlock()
+		if m.awaitAll(waiting, forRepair) == nil {
 			Ready(ctx)
 		}
 	}()
@@ -117,14 +127,10 @@ func (s *Scheduler) Serve(ctx context.Context) error {
 // Shutdown drains the services and ends Serve; see [ServiceManager.Shutdown].
 func (s *Scheduler) Shutdown(ctx context.Context) error { return s.manager.Shutdown(ctx) }
 
-// Drain makes a Scheduler inside a Scheduler a [Drainer]: it is Shutdown, and
-// nothing if Serve does not run.
-func (s *Scheduler) Drain(ctx context.Context) error {
-	if err := s.manager.Shutdown(ctx); !errors.Is(err, ErrNotServing) {
-		return err
-	}
-	return nil
-}
+// Drain makes a Scheduler inside a Scheduler a [Drainer]: it is Shutdown, but
+// returns ctx's error when ctx ends first, since Serve is waited for by who
+// called it; and nothing if Serve does not run.
+func (s *Scheduler) Drain(ctx context.Context) error { return s.manager.shutdownWithin(ctx) }
 
 // Add registers a service; see [ServiceManager.Add].
 func (s *Scheduler) Add(spec Spec) error { return s.manager.Add(spec) }

@@ -17,9 +17,10 @@ type Service interface {
 	// failure; after ctx has ended, nil and ctx's own error both mean a clean
 	// stop.
 	//
-	// Under one alias, one instance is never run twice at the same time; it is run again after an end unless the Spec
-	// has a Factory. A panic in a goroutine that Serve started by itself can't
-	// be caught by anybody else and ends the process.
+	// Under one alias, one instance is never run twice at the same time; it is
+	// run again after an end unless the Spec has a Factory. A panic in a
+	// goroutine that Serve started by itself can't be caught by anybody else
+	// and ends the process.
 	Serve(ctx context.Context) error
 }
 
@@ -50,7 +51,8 @@ func Ready(ctx context.Context) {
 //
 // Errors: ErrStartLimit if the start may go on for less than d (its message
 // says how long); ErrNotStarting if the run is ready, has no start timeout, is
-// asked to stop, or will be and its time is over, and outside a run. It may be called from any goroutine.
+// asked to stop, or will be and its time is over, and outside a run. It may be
+// called from any goroutine.
 func Extend(ctx context.Context, d time.Duration, doing string) error {
 	r := runOf(ctx)
 	if r == nil || r.detached {

@@ -97,6 +97,30 @@ func TestWorkAfterTheEnd(t *testing.T) {
 	})
 }
 
+// All who ask for the work of a run at the same time get the same context, and it
+// ends, however close to the end of the run that is.
+func TestWorkConcurrently(t *testing.T) {
+	for range 200 {
+		synctest.Test(t, func(t *testing.T) {
+			const askers = 4
+			got := make(chan context.Context, askers)
+			s := serve(t, services(scheduler.Spec{Alias: "a", Restart: scheduler.Temporary, Service: scheduler.Func(func(ctx context.Context) error {
+				for range askers {
+					go func() { got <- scheduler.Work(ctx) }()
+				}
+				return nil
+			})}))
+			work := <-got
+			for range askers - 1 {
+				require.Same(t, work, <-got)
+			}
+			<-work.Done()
+			require.ErrorIs(t, context.Cause(work), scheduler.ErrRunOver)
+			s.end()
+		})
+	}
+}
+
 // Outside a bubble too, no goroutine is left once Serve has returned.
 func TestNoGoroutineLeft(t *testing.T) {
 	before := runtime.NumGoroutine()

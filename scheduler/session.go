@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -19,7 +20,7 @@ type session struct {
 	exiting      bool               // exit is closed
 	exitPath     string             // of the service that ended the session
 	exitErr      error              // its failure; nil if it was none
-	up           bool               // all services were started once
+	up           bool               // the start is over: nothing was left of it, save for what is dead
 	over         chan struct{}      // closed when Serve is about to return
 	result       error              // of Serve; set before over is closed
 	wakeup       chan struct{}      // capacity 1: something came to rest
@@ -74,27 +75,23 @@ func (m *ServiceManager) open(ctx context.Context) (*session, <-chan struct{}, e
 	}
 	m.session, m.root, m.logger = s, root, logger
 	m.watchWall()
-	logged := make(chan struct{})
-	m.log.closed = false
-	if m.logger != nil && !m.log.writing {
-		m.log.writing = true
-		go m.write(logged, nil)
-	} else {
-		close(logged)
-	}
+	logged := m.openLog()
 	all := m.inOrder()
 	m.restarts = nil
 	for _, g := range m.groups {
-		g.ends, g.failing, g.halted = nil, nil, nil
+		g.ends, g.failing, g.halted, g.busy = nil, nil, nil, 0
 	}
 	for _, e := range all {
 		if e.want {
 			e.halted = false
 		}
+		e.held = false
 		m.revive(e)
 	}
+	m.launches.more = make([]*run, 0, len(all))
 	for _, e := range all {
 		m.refresh(e)
+		m.classify(e) // also one that was down and stays so, and is halted no more
 	}
 	m.notifyAll()
 	m.beginPatrol(s)
@@ -119,17 +116,29 @@ func (r *run) encloses(other *ServiceManager) bool {
 func (m *ServiceManager) encloses(r *run, inner *ServiceManager) {
 	m.mu.Lock()
 	defer m.unlock()
-	r.inner = inner
+	r.own().inner = inner
 	m.watchInside(r)
+}
+
+// holds notes that a scheduler is still inside a run, as it was inside of the one
+// before, though its Serve had no time to begin.
+func (m *ServiceManager) holds(r *run, inner *ServiceManager) {
+	m.mu.Lock()
+	defer m.unlock()
+	if r.inner == nil && r.former == inner {
+		r.own().inner = inner
+	}
 }
 
 // close ends a session; see Serve.
 func (m *ServiceManager) close(ctx context.Context, s *session, logged <-chan struct{}) error {
 	m.mu.Lock()
 	m.closing = true
+	m.reserve(m.busy)
 	m.notifyAll()
 	for _, e := range m.inOrder() {
 		m.refresh(e)
+		m.retire(e)
 		m.notify(e)
 	}
 	m.unlock()
@@ -168,7 +177,7 @@ func (m *ServiceManager) close(ctx context.Context, s *session, logged <-chan st
 		m.wall.timer = nil
 	}
 	for r := range m.abandoned {
-		r.failing = nil // what follows from it has followed: its end is no failure of the next session
+		r.fails(nil, r.failure) // what follows from it has followed: its end is no failure of the next session
 	}
 	for _, e := range m.directory.entries {
 		m.notify(e)
@@ -188,6 +197,13 @@ func (m *ServiceManager) close(ctx context.Context, s *session, logged <-chan st
 	return errors.Join(failed, unstopped)
 }
 
+// reserve makes room for the stop of so many runs: to grow it step by step is
+// most of the garbage of the end of a hundred thousand.
+func (m *ServiceManager) reserve(runs int) {
+	m.effects = slices.Grow(m.effects, runs)
+	m.deadlines.heap = slices.Grow(m.deadlines.heap, runs)
+}
+
 // drain waits until every run has ended or was abandoned, which takes at most
 // as long as the stop timeouts along the graph, and then for the handlers, at
 // most as long as one failure takes the slowest chain.
@@ -197,8 +213,12 @@ func (m *ServiceManager) drain(s *session) {
 	for {
 		m.mu.Lock()
 		busy, chains, deaf := m.busy, s.chains, s.deaf
+		done := busy == 0 && chains == 0 && m.effecting.Load() == 0
+		if done {
+			s.deaf = true // what still happens, as the end of an abandoned run, is told to nobody
+		}
 		m.unlock()
-		if busy == 0 && chains == 0 && m.effecting.Load() == 0 {
+		if done {
 			return
 		}
 		if busy == 0 && grace == nil && !deaf {

@@ -15,6 +15,10 @@ const (
 	DefaultSaveTimeout  = 5 * time.Second
 )
 
+// MinSaveEvery is the least [Spec.SaveEvery]: a state is asked for, compared and
+// written each time, which below it would keep a core busy.
+const MinSaveEvery = 100 * time.Millisecond
+
 // startLimitFactor times StartTimeout is the default of Spec.StartLimit.
 const startLimitFactor = 10
 
@@ -51,6 +55,9 @@ func (p RestartPolicy) String() string {
 	return fmt.Sprintf("RestartPolicy(%d)", int(p))
 }
 
+// MarshalText makes policies readable in JSON.
+func (p RestartPolicy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
 // Spec describes one service, or one pool of them. It is copied when added;
 // the zero value of each field but Alias, Service and Factory is a default.
 type Spec struct {
@@ -67,9 +74,9 @@ type Spec struct {
 	// so is a nil result.
 	Factory func() Service
 
-	// StartDelay is waited before the first run that follows Serve, Add, Start
-	// or the start of a dependency; restarts after an end wait for Backoff
-	// instead. Zero: none.
+	// StartDelay is waited before the first run that follows Serve, Add, Start,
+	// the start of a dependency, or the restart of its Group because of another
+	// service; restarts after an end wait for Backoff instead. Zero: none.
 	StartDelay time.Duration
 	// StartTimeout bounds the time from the call of Serve (or Factory) until
 	// Ready. If it passes, the run has failed and is asked to stop. Neither
@@ -82,7 +89,8 @@ type Spec struct {
 	// RollBack undoes a start that failed instead of trying it again: if the
 	// first run since the service was last at rest fails before it was Ready,
 	// then during the start of the scheduler Serve stops what was started,
-	// dependants first, and returns the failure; later, the service ends as
+	// dependants first, and returns the failure; later, that is once nothing is
+	// left that may yet be started for the first time, the service ends as
 	// Failed, those that come After it stop, and Start, which waited for it,
 	// says why. It needs a StartTimeout, without which no start can fail.
 	RollBack bool
@@ -121,18 +129,21 @@ type Spec struct {
 	Significant bool
 	// Recover brings back what the manager finds dead or hung, instead of only
 	// reporting it: a service that gave up is given a fresh go after each
-	// RetryWindow; one that stalls (see Watch.Stall), or whose run is over
+	// RetryWindow; one that stalls (see Bounds.Stall), or whose run is over
 	// though its state does not say so, is ended and restarted as after a
 	// failure; and if it has a Factory, an abandoned run is replaced at once,
 	// as by [ServiceManager.Replace]; if it was ended for a failure, after
 	// DefaultBackoff, and counted against RetryLimit.
 	Recover bool
-	// Group names the [Group] of the Config that the service belongs to.
-	// Empty: none, which is one-for-one.
+	// Group names the [Group] of the Config that the service belongs to. One
+	// with a Schedule can only belong to a group with OneForOne, whose limits
+	// then count its retries. Empty: none, which is one-for-one.
 	Group string
 
 	// After lists aliases that must be started (or completed) before this one
-	// starts, and that stop only after this one has stopped.
+	// starts, and that stop only after this one has stopped. It holds through
+	// one that has completed, too: this one then comes after what that came
+	// after.
 	After []string
 
 	// PreHook, Handlers and PostHook are called in this order for each failure
@@ -162,8 +173,8 @@ type Spec struct {
 	// run all the time.
 	Schedule *Schedule
 
-	// SaveEvery is the time between two check-ins of a [StateSaver]. Zero:
-	// DefaultSaveEvery.
+	// SaveEvery is the time between two check-ins of a [StateSaver]. Not below
+	// MinSaveEvery. Zero: DefaultSaveEvery.
 	SaveEvery time.Duration
 	// SaveTimeout bounds one check-in, which is SaveState and the writing of
 	// it to the store together; all check-ins that one stop waits for; and, at
@@ -172,9 +183,9 @@ type Spec struct {
 	// DefaultSaveTimeout.
 	SaveTimeout time.Duration
 
-	// Watch is what the cop watches the service for. Zero: nothing but that
+	// Bounds are what the cop watches the service for. Zero: nothing but that
 	// its operations do not all fail.
-	Watch Watch
+	Bounds Bounds
 
 	// Meta is whatever else shall be known of the service; the [Directory]
 	// shows it. It is copied.

@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,37 @@ import (
 )
 
 func hangsHere(release <-chan struct{}) { <-release }
+
+// stuckError is an error that hangs when it is asked what it is.
+type stuckError struct{ release <-chan struct{} }
+
+func (h stuckError) Error() string { return "hangs" }
+
+func (h stuckError) Is(error) bool {
+	hangsHere(h.release)
+	return false
+}
+
+// A run that hangs after its Serve has returned is reported with its stack too.
+func TestUnstoppedAfterServe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		s := serve(t, services(scheduler.Spec{
+			Alias: "a", StopTimeout: time.Second,
+			Service: scheduler.Func(func(ctx context.Context) error {
+				<-ctx.Done()
+				return stuckError{release}
+			}),
+		}))
+		took, err := s.stop()
+		require.Equal(t, time.Second, took)
+		unstopped, ok := errors.AsType[*scheduler.UnstoppedError](err)
+		require.True(t, ok)
+		require.Equal(t, "os/scheduler/a", unstopped.Services[0].Path)
+		require.Contains(t, unstopped.Services[0].Stack, "hangsHere\n\t")
+		close(release)
+	})
+}
 
 // TestUnstoppedNamesTheStack: the report says where each of them hangs.
 func TestUnstoppedNamesTheStack(t *testing.T) {

@@ -27,7 +27,8 @@ import (
 //	  - Any to Stopped: an end for good, see [End]; Idle, Waiting and BackingOff
 //	    stop at once. A service that is stopped only because one that it comes
 //	    After is stopped, or because its group restarts, goes to Idle instead and
-//	    starts again with it.
+//	    starts again with it. The one that its group restarts with stays
+//	    BackingOff until its time, although what it comes After is held.
 //	  - Stopped to Idle: Start, Restart, another Serve, or Spec.Recover.
 type State uint8
 
@@ -87,7 +88,8 @@ const (
 	// that it comes After.
 	EndedOnPurpose
 	// Failed: a failure that is not to be repaired by a restart (Temporary,
-	// HaltOnFailure, ExitOnError, RollBack).
+	// HaltOnFailure, ExitOnError, RollBack), or that of the last run under a
+	// Schedule with no tick left.
 	Failed
 	// GaveUp: more restarts than RetryLimit within RetryWindow.
 	GaveUp
@@ -127,7 +129,7 @@ type Status struct {
 	Failures   uint64      // runs that ended by error, panic, Goexit or start timeout, or were abandoned
 	Abandoned  int         // runs abandoned that still have not ended
 	Dropped    uint64      // failures that its handlers were too slow to be told of
-	Skipped    uint64      // ticks of its schedule that fell into a run, or that nobody was awake for
+	Skipped    uint64      // ticks of its schedule that fell into a run, or that nobody was there for
 	Next       time.Time   // when the next start is due, if it waits for delay, backoff or tick, or is brought back; for a pool the earliest
 	After      []string    // as in its Spec
 	Exceptions []Exception // the latest failures, oldest first; at most Config.Exceptions

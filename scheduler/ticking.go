@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -70,9 +71,9 @@ func (m *ServiceManager) rearmWall() {
 // Trigger runs a scheduled service now, beside its ticks, and does not wait
 // for the run to end.
 //
-// Errors: ErrUnknown; ErrNotScheduled; ErrNotStarted if its schedule is not on
-// (it is stopped, or waits for what it comes After); ErrRunning if a run is
-// under way, and with Overlap Allow if no worker is free.
+// Errors: ErrUnknown; ErrNotScheduled; ErrNotStarted if its schedule is not on,
+// or what it comes After is not started; ErrRunning if a run is under way, and
+// with Overlap Allow if no worker is free.
 func (m *ServiceManager) Trigger(alias string) error {
 	m.mu.Lock()
 	defer m.unlock()
@@ -84,6 +85,8 @@ func (m *ServiceManager) Trigger(alias string) error {
 		return fmt.Errorf("scheduler: trigger %q: %w", alias, ErrNotScheduled)
 	case e.down || !e.up():
 		return fmt.Errorf("%w: trigger %q: %v", ErrNotStarted, alias, e.state())
+	case !e.needsUp():
+		return fmt.Errorf("%w: trigger %q: it waits for %s", ErrNotStarted, alias, strings.Join(e.waitsFor(make(map[*entry]bool)), ", "))
 	}
 	var free *worker
 	for w := range e.workers() {
@@ -108,7 +111,7 @@ func (m *ServiceManager) Trigger(alias string) error {
 func (m *ServiceManager) enroll(w *worker) {
 	e, k := w.entry, w.entry.keep
 	for o := range e.workers() {
-		if o != w && (o.state == Waiting || o.state.live() || o.state == BackingOff) {
+		if o != w && (o.state == Waiting || o.state.live() || o.state == BackingOff || o.due) {
 			m.awaitTick(w) // of a pool whose schedule is on
 			return
 		}
@@ -139,10 +142,15 @@ func (m *ServiceManager) awaitTick(w *worker) {
 	m.plan(w, next, ok)
 }
 
-// plan makes a worker wait for a tick, or ends it if there is none any more.
+// plan makes a worker wait for a tick, or ends it if there is none any more:
+// as Failed if its latest run has failed, and was not tried again with success.
 func (m *ServiceManager) plan(w *worker, tick time.Time, ok bool) {
 	if !ok {
-		m.rest(w, Completed)
+		end := Completed
+		if w.streak > 0 {
+			end = Failed
+		}
+		m.rest(w, end)
 		for o := range w.entry.workers() {
 			if o.state == Waiting {
 				m.rest(o, Completed)
@@ -173,7 +181,23 @@ func (m *ServiceManager) tick(w *worker) {
 	// Those since then are one with it: nobody was awake for them.
 	k.skipped += uint64(k.table.missed(k.tick, now))
 	k.accounted = now
+	if e := w.entry; !e.needsUp() && e.owes() {
+		k.skipped++
+		m.awaitTick(w)
+		return
+	}
 	m.runNow(w)
+}
+
+// owes reports whether a run waits for what the service comes After, so that
+// further ticks are one with it.
+func (e *entry) owes() bool {
+	for w := range e.workers() {
+		if w.state == Idle && w.due {
+			return true
+		}
+	}
+	return false
 }
 
 // runNow starts a run of a worker that waits, and lets another wait instead.
@@ -196,7 +220,7 @@ func (m *ServiceManager) ticked(w *worker, x *exit) {
 	tried := w.run.failing
 	fail := func(end End, delay time.Duration) {
 		if x.err != tried {
-			m.fail(w, Exception{Kind: x.kind, Err: x.err, stack: x.stack, End: end, Delay: delay})
+			m.failBy(w, x, end, delay)
 		}
 	}
 	switch {
@@ -209,6 +233,14 @@ func (m *ServiceManager) ticked(w *worker, x *exit) {
 		m.condemn(w, x.err)
 		return
 	case o.restart == Transient && !m.overLimit(w):
+		if end, escalates := m.overSharedLimit(w); end != NotEnded {
+			fail(end, 0)
+			m.rest(w, end)
+			if escalates {
+				m.endSession(w, &gaveUpError{err: x.err})
+			}
+			return
+		}
 		fail(NotEnded, x.delay)
 		w.due = true
 		if x.delay > 0 {
@@ -217,10 +249,24 @@ func (m *ServiceManager) ticked(w *worker, x *exit) {
 		m.backOff(w, x.delay)
 		return
 	default:
-		next, _ := e.keep.table.next(e.keep.now())
-		fail(NotEnded, max(0, time.Until(next)))
+		m.account(e)
+		fail(m.failedTick(e))
 	}
 	m.nextRun(e, w)
+}
+
+// failedTick returns what follows a failed run that is not tried again: the
+// wait for the next, or the end if there is none.
+func (m *ServiceManager) failedTick(e *entry) (end End, delay time.Duration) {
+	k := e.keep
+	if k.queued > 0 {
+		return NotEnded, 0
+	}
+	next, ok := k.table.next(k.now())
+	if !ok && !e.waits() {
+		return Failed, 0
+	}
+	return NotEnded, max(0, time.Until(next))
 }
 
 // overLimit counts another try against the service's own limit.
@@ -235,17 +281,25 @@ func (m *ServiceManager) overLimit(w *worker) bool {
 	return w.ends.over(m.now(), o.retryLimit, o.retryWindow)
 }
 
+// account notes the ticks that fell into a run: as queued, if that is asked, or
+// as skipped.
+func (m *ServiceManager) account(e *entry) {
+	k := e.keep
+	if e.options.overlap == Allow && e.waits() {
+		return
+	}
+	now := k.now()
+	fell := k.queued + k.table.missed(k.accounted, now)
+	k.accounted = now
+	k.queued = min(fell, e.options.queueLimit)
+	k.skipped += uint64(fell - k.queued)
+}
+
 // nextRun runs for a tick that fell into the run before, if that is asked, or
 // waits for the next.
 func (m *ServiceManager) nextRun(e *entry, w *worker) {
 	k := e.keep
-	if e.options.overlap != Allow || !e.waits() {
-		now := k.now()
-		fell := k.queued + k.table.missed(k.accounted, now)
-		k.accounted = now
-		k.queued = min(fell, e.options.queueLimit)
-		k.skipped += uint64(fell - k.queued)
-	}
+	m.account(e)
 	if k.queued > 0 {
 		k.queued--
 		w.due = true
@@ -253,6 +307,20 @@ func (m *ServiceManager) nextRun(e *entry, w *worker) {
 		return
 	}
 	m.awaitTick(w)
+}
+
+// keepTick makes one of those that wait wait for the tick that one which went
+// by Resize has waited for.
+func (m *ServiceManager) keepTick(e *entry) {
+	if e.options.timetable == nil || e.waits() {
+		return
+	}
+	for w := range e.workers() {
+		if w.state == Waiting {
+			m.armTick(w)
+			return
+		}
+	}
 }
 
 // waits reports whether some worker waits for the next tick, so that none can

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,12 +18,16 @@ var errNilService = errors.New("scheduler: Factory returned nil")
 func (m *ServiceManager) refresh(e *entry) {
 	down := !m.serving() || !e.want || e.bounce || e.halted || e.held || (e.links != nil && e.links.blockers > 0)
 	if down == e.down {
+		if down && e.pool == nil && e.solo.state == BackingOff {
+			m.settle(e) // which it was spared, see keepsBackoff
+		}
 		return
 	}
 	e.down = down
 	if !down {
 		e.gentle = false
 	}
+	m.restand(e) // the state of a pool says whether it is down
 	for _, d := range e.dependants() {
 		if down {
 			d.links.blockers++
@@ -33,6 +38,21 @@ func (m *ServiceManager) refresh(e *entry) {
 	}
 	m.settle(e)
 	m.classify(e)
+	m.notify(e)
+	m.lateStarts(e)
+}
+
+// lateStarts makes up for the start timeouts that passed while a service that is
+// to be up again was to stop.
+func (m *ServiceManager) lateStarts(e *entry) {
+	if e.options.startTimeout == 0 {
+		return
+	}
+	for w := range e.workers() {
+		if w.state == Starting && !w.armed && !e.down {
+			m.startTimedOut(w)
+		}
+	}
 }
 
 // settle brings a service closer to where it shall be, as far as its
@@ -50,11 +70,16 @@ func (m *ServiceManager) settle(e *entry) {
 	}
 	for w := range e.workers() {
 		switch w.state {
-		case Idle, BackingOff, Waiting:
-			if g := e.group(); g != nil && g.failing == e && w.state == Idle && m.waits(w) {
-				continue // its group waits for its backoff
-			}
+		case Idle, Waiting:
 			m.rest(w, EndedOnPurpose)
+		case BackingOff:
+			if !m.keepsBackoff(e) {
+				m.rest(w, EndedOnPurpose)
+			}
+		case Stopped:
+			if !m.waits(w) {
+				m.disarm(w) // it is not brought back
+			}
 		}
 	}
 	if e.links != nil && e.links.busy > 0 {
@@ -100,9 +125,10 @@ func (m *ServiceManager) rested(e *entry) {
 
 // revive gives workers at rest a fresh go: what was is forgotten by backoff
 // and retry limit. Those with an abandoned run that still runs are left out,
-// and so is a service that was stopped on purpose, also while it restarted.
+// and so is a service that was stopped on purpose or halted, also while it
+// restarted.
 func (m *ServiceManager) revive(e *entry) {
-	if !e.want {
+	if !e.want || e.halted {
 		return
 	}
 	for w := range e.workers() {
@@ -137,8 +163,8 @@ func (m *ServiceManager) begin(w *worker) {
 // tick.
 func (m *ServiceManager) launch(w *worker) {
 	e := w.entry
-	if e.down || !e.needsUp() {
-		w.due = false
+	if e.down || !e.needsUp() { // a run that is due is made once what it comes after is back
+		w.due = w.due && !e.down
 		if w.state != Idle || w.armed {
 			m.set(w, Idle)
 		}
@@ -154,8 +180,14 @@ func (m *ServiceManager) launch(w *worker) {
 	w.due = false
 	w.generation++
 	w.setEnd(NotEnded)
-	e.starts++
+	if e.pool != nil {
+		e.pool.starts++
+	}
+	before := w.run
 	w.run = newRun(w, m.session.base)
+	if before != nil && (before.inner != nil || before.former != nil) {
+		w.run.own().former = cmp.Or(before.inner, before.former)
+	}
 	m.set(w, Starting)
 	if d := e.options.startTimeout; d > 0 {
 		m.arm(w, d)
@@ -170,7 +202,10 @@ func (m *ServiceManager) entered(r *run, service Service) {
 	_, saves := power[StateSaver](service)
 	m.mu.Lock()
 	defer m.unlock()
-	r.instance = service
+	r.entered = true
+	if r.worker.entry.service == nil {
+		r.own().instance = service
+	}
 	r.drains, r.saves = drains, saves
 	if r.worker.entry.options.startTimeout == 0 {
 		m.started(r)
@@ -214,7 +249,9 @@ func (m *ServiceManager) extend(r *run, d time.Duration, doing string) error {
 	if w.run != r || w.state != Starting || !w.armed {
 		return ErrNotStarting
 	}
-	r.doing = doing
+	if doing != r.doing {
+		r.own().doing = doing
+	}
 	until, limit := plus(m.now(), max(0, d)), plus(w.since, w.entry.options.startLimit)
 	if granted := min(until, limit); granted > w.next {
 		m.arm(w, granted-m.now())
@@ -230,7 +267,7 @@ func (m *ServiceManager) extend(r *run, d time.Duration, doing string) error {
 func (m *ServiceManager) startTimedOut(w *worker) {
 	e := w.entry
 	if e.down {
-		return // it is stopped anyway once those that come after it have
+		return // it is stopped anyway once those that come after it have, see lateStarts
 	}
 	failure := &NotStartedError{Cause: fmt.Errorf("%w of %v", ErrStartTimeout, w.next-w.since)}
 	if inner := w.run.inner; inner != nil {
@@ -247,8 +284,8 @@ func (m *ServiceManager) startTimedOut(w *worker) {
 // convict asks a run to stop that has failed though it has not ended. What
 // follows is decided when it has.
 func (m *ServiceManager) convict(w *worker, kind Kind, failure error) {
-	m.fail(w, Exception{Kind: kind, Err: failure})
-	w.run.failing, w.run.failure = failure, kind
+	m.fail(w, &mishap{kind: kind, err: failure})
+	w.run.fails(failure, kind)
 	m.condemn(w, failure)
 	if w.state == Starting || w.state == Started { // else: condemned and already asked
 		m.askStop(w, failure)

@@ -320,7 +320,7 @@ func (m *model) expect(n *node, started bool) {
 	waits := false
 	for _, need := range n.after {
 		o, err := need.Status(need.alias)
-		done := o.State == scheduler.Stopped && o.End == scheduler.Completed && need.want != no
+		done := o.State == scheduler.Stopped && o.End == scheduler.Completed && need.want == yes
 		waits = waits || err != nil || o.State != scheduler.Started && !done
 	}
 	inside := n.resting.on == 0

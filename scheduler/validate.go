@@ -42,6 +42,9 @@ func (s *Spec) validate() error {
 			return refuse(d.field, "%v is negative; zero means the default", d.value)
 		}
 	}
+	if s.SaveEvery != 0 && s.SaveEvery < MinSaveEvery {
+		return refuse("SaveEvery", "%v is below %v; zero means the default", s.SaveEvery, MinSaveEvery)
+	}
 	for _, contradiction := range []func() (field, reason string){
 		s.startContradiction, s.restartContradiction, s.endContradiction, s.scheduleContradiction,
 	} {
@@ -62,7 +65,7 @@ func (s *Spec) validate() error {
 			return refuse("After", "%q is listed twice", alias)
 		}
 	}
-	if err := s.Watch.validate(s.Alias); err != nil {
+	if err := s.Bounds.validate(s.Alias); err != nil {
 		return err
 	}
 	return validateChain(s.Alias, s.PreHook, s.Handlers, s.PostHook)
@@ -115,8 +118,19 @@ func (s *Spec) scheduleContradiction() (field, reason string) {
 		return "Factory", "not set, and Schedule.Overlap Allow needs one, since one instance can't run twice"
 	case s.RollBack:
 		return "RollBack", "set with a Schedule: there is no start to roll back"
+	case s.Escalate:
+		return "Escalate", "set with a Schedule, under which a service that reached its RetryLimit waits for the next tick"
+	case s.Significant && s.ticksForEver():
+		return "Significant", "set for a schedule that never ends by itself; it needs Schedule.At, or an end at a failure: Restart temporary, ExitOnError, HaltOnFailure"
 	}
 	return "", ""
+}
+
+// ticksForEver reports whether nothing that its runs do ends the schedule. What
+// a Group or the Config limits is their retries.
+func (s *Spec) ticksForEver() bool {
+	retries := s.Group != "" && s.Restart == Transient
+	return s.Schedule.At.IsZero() && s.Restart != Temporary && !s.ExitOnError && !s.HaltOnFailure && !retries
 }
 
 // restartContradiction is startContradiction for what follows an end.
@@ -158,9 +172,9 @@ func (s *Spec) restartContradiction() (field, reason string) {
 func badAlias(alias string) string {
 	switch {
 	case alias == "":
-		return "empty"
+		return "is empty"
 	case len(alias) > MaxAlias:
-		return fmt.Sprintf("%d bytes long; at most %d are allowed", len(alias), MaxAlias)
+		return fmt.Sprintf("is %d bytes long; at most %d are allowed", len(alias), MaxAlias)
 	case strings.ContainsRune(alias, '/'):
 		return "contains '/', which separates the steps of a lineage"
 	case strings.ContainsFunc(alias, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }):
@@ -169,10 +183,10 @@ func badAlias(alias string) string {
 	return ""
 }
 
-// isNil finds a nil pointer or function behind the interface, which would only
-// show as a panic in each run.
-func isNil(s Service) bool {
-	v := reflect.ValueOf(s)
+// isNil finds a nil pointer or function behind an interface, which would only
+// show as a panic in each run, or at each check-in.
+func isNil(what any) bool {
+	v := reflect.ValueOf(what)
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan, reflect.Slice:
 		return v.IsNil()

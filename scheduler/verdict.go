@@ -24,7 +24,7 @@ func (p *patrol) watchWindow(b *beat, w *window) (stays bool) {
 	case b.started == 0 || b.started > w.begin:
 		return true
 	}
-	switch b.conduct.take(b.watch, w) {
+	switch b.conduct.take(b.bounds, w) {
 	case foundBad:
 		m.degraded(b)
 	case foundGood:
@@ -37,7 +37,7 @@ func (p *patrol) watchWindow(b *beat, w *window) (stays bool) {
 // watchStall looks for runs without progress, and returns when to look again:
 // when the one that has gone without for longest has reached its limit.
 func (p *patrol) watchStall(b *beat, now time.Duration) time.Duration {
-	limit := b.watch.Stall
+	limit := b.bounds.Stall
 	if longest := b.gauge.stalled(now); longest < limit && !b.wary {
 		return limit - longest
 	}
@@ -60,14 +60,14 @@ func (p *patrol) watchStall(b *beat, now time.Duration) time.Duration {
 // come out of it, and returns for how long the next one has gone without
 // progress.
 func (m *ServiceManager) judgeProgress(b *beat, now time.Duration) (longest time.Duration) {
-	e, limit := b.entry, b.watch.Stall
+	e, limit := b.entry, b.bounds.Stall
 	var zombies []*worker
 	for w := range e.workers() {
 		if w.state != Started || w.retired || e.down {
 			continue
 		}
 		// What it began before it was ready is judged from then on.
-		since := min(w.run.meter.Load().stalled(now), now-time.Duration(w.run.readyAt.Load()))
+		since := min(w.run.gear().meter.stalled(now), now-time.Duration(w.run.readyAt.Load()))
 		_, known := b.stalled[w.run]
 		switch {
 		case since >= limit && !known:
@@ -92,7 +92,7 @@ func (m *ServiceManager) stalled(b *beat, w *worker, now time.Duration) {
 	if w.state != Started || b.entry.down { // another one's end has stopped it
 		return
 	}
-	meter := w.run.meter.Load()
+	meter := w.run.gear().meter
 	b.stall = fmt.Sprintf("no progress for %v, %d in flight", rounded(meter.stalled(now)), meter.inFlight.Load())
 	if b.stalled == nil {
 		b.stalled = make(map[*run]struct{})
@@ -100,10 +100,10 @@ func (m *ServiceManager) stalled(b *beat, w *worker, now time.Duration) {
 	b.stalled[w.run] = struct{}{}
 	failure := fmt.Errorf("%w: %s", ErrStalled, b.stall)
 	m.callHook(w, Stalled, failure)
-	if b.watch.Restart || b.entry.options.recover {
+	if b.bounds.Restart || b.entry.options.recover {
 		m.convict(w, Stalled, failure)
 	} else {
-		m.record(w, Exception{Kind: Stalled, Err: failure})
+		m.record(w, &mishap{kind: Stalled, err: failure})
 	}
 	m.conditionChanged(b.entry)
 }
@@ -113,8 +113,8 @@ func (m *ServiceManager) degraded(b *beat) {
 	e := b.entry
 	failure := fmt.Errorf("%w: %s", ErrBounds, b.conduct.concern)
 	m.callHook(e.spokesman(), Convicted, failure)
-	if !b.watch.Restart {
-		m.record(e.spokesman(), Exception{Kind: Convicted, Err: failure})
+	if !b.bounds.Restart {
+		m.record(e.spokesman(), &mishap{kind: Convicted, err: failure})
 		m.conditionChanged(e)
 		return
 	}
@@ -149,10 +149,10 @@ func (m *ServiceManager) conditionChanged(e *entry) {
 	}
 }
 
-// armHook makes the hook of the entry's Watch ready to be called, and lets
+// armHook makes the hook of the entry's Bounds ready to be called, and lets
 // Serve wait for it as long as one call may take.
 func (m *ServiceManager) armHook(e *entry) {
-	h := e.options.watch.Hook
+	h := e.options.bounds.Hook
 	if h.Handle == nil || e.keep.hook != nil {
 		return
 	}
@@ -160,23 +160,23 @@ func (m *ServiceManager) armHook(e *entry) {
 		h.Timeout = m.limits.handlerTimeout
 	}
 	e.keep.hook = &step{Handler: h}
-	m.grace = max(m.grace, h.Timeout+settleTime)
+	m.grace = max(m.grace, plus(h.Timeout, settleTime))
 }
 
-// callHook tells the Watch's hook of a verdict, in a goroutine that Serve waits
+// callHook tells the hook of the Bounds of a verdict, in a goroutine that Serve waits
 // for.
 func (m *ServiceManager) callHook(w *worker, kind Kind, failure error) {
 	e, s := w.entry, m.session
 	if e.keep == nil || e.keep.hook == nil || s == nil || s.deaf {
 		return
 	}
-	n := notice{worker: w, failure: Exception{
-		At: m.birth.Add(m.now()), Alias: e.alias, Path: w.path(m.root), Generation: w.generation, Kind: kind, Err: failure,
-	}}
+	n := notice{worker: w, failure: m.exception(w, &mishap{
+		at: m.now(), index: w.index, generation: w.generation, kind: kind, err: failure,
+	})}
 	hook := e.keep.hook
 	s.chains++
 	go func() {
-		m.handle(s, hook, n)
+		m.guardedHandle(s, hook, n)
 		m.mu.Lock()
 		defer m.unlock()
 		s.chains--

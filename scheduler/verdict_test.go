@@ -61,7 +61,8 @@ func (o *operation) judge(at time.Time) {
 	case deaf:
 		legal, why = o.names(unstopped, at)
 	case errors.Is(err, scheduler.ErrEnded):
-		legal = o.is("Start Restart Replace AwaitStarted") && n.mayEnd() ||
+		barred := errors.Is(err, scheduler.ErrNotStarted) && n.mayBeBarred()
+		legal = o.is("Start Restart Replace AwaitStarted") && (n.mayEnd() || barred) ||
 			o.is("AwaitStarted") && (n.deaf.since(o.begin) || n.resting.since(o.begin))
 	case errors.Is(err, scheduler.ErrNotStarted):
 		legal = o.is("Start Restart Replace AwaitStarted") && over
@@ -189,6 +190,11 @@ func (n *node) mayEnd() bool {
 		n.group.RetryLimit > 0 || n.limited
 }
 
+// mayBeBarred reports whether what n comes after can end for good.
+func (n *node) mayBeBarred() bool {
+	return slices.ContainsFunc(n.after, func(d *node) bool { return d.mayEnd() || d.mayBeBarred() })
+}
+
 // bound is how long n may take to stop with what comes after it: the longest
 // chain of what each may take.
 func (n *node) bound(gently bool) time.Duration {
@@ -197,6 +203,9 @@ func (n *node) bound(gently bool) time.Duration {
 		longest = max(longest, d.bound(gently))
 	}
 	if n.inside != nil {
+		if gently { // and may be cut short
+			longest += n.inside.bound(true) + 2*settle
+		}
 		return longest + n.inside.bound(false)
 	}
 	longest += n.spec.StopTimeout + 2*settle

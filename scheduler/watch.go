@@ -40,7 +40,7 @@ const (
 	// EventRemoved: the service was removed, or its scheduler is no longer
 	// served in the one that is watched.
 	EventRemoved
-	// EventJudged: the Condition of the service changed; see [Watch].
+	// EventJudged: the Condition of the service changed; see [Bounds].
 	EventJudged
 )
 
@@ -57,13 +57,14 @@ func (k EventKind) String() string {
 func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // Event is what happened to a service, or to one worker of a pool: a pool is
-// told of by its workers only. The receiver owns it.
+// told of by its workers only, save that a failure of all of them together, by
+// its Bounds, is told of the pool. The receiver owns it.
 type Event struct {
 	At         time.Time // of what happened; of a Present, when it was looked at
 	Kind       EventKind // what happened
 	Path       string    // lineage, with the number of the worker in a pool; empty for Reset and Synced
 	Alias      string    // of the service
-	Worker     int       // from 1 in a pool, else 0
+	Worker     int       // from 1 in a pool; 0 if it is none, or of a failure of all workers
 	Generation uint64    // of the latest run, counted for each worker; of a Failed, of the run that failed
 	From       State     // of a Changed: the state before
 	State      State     // since this event

@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -46,7 +47,7 @@ func (h *hangs) Serve(ctx context.Context) error {
 func stallFound(t *testing.T) {
 	h := &hangs{upTo: 1, release: make(chan struct{})}
 	var log syncLog
-	c := services(scheduler.Spec{Alias: "a", Service: h, Watch: scheduler.Watch{Stall: 20 * time.Second}})
+	c := services(scheduler.Spec{Alias: "a", Service: h, Bounds: scheduler.Bounds{Stall: 20 * time.Second}})
 	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	s := serve(t, c)
 	time.Sleep(20*time.Second - time.Millisecond)
@@ -72,7 +73,7 @@ func stallFound(t *testing.T) {
 }
 
 func stallNot(t *testing.T) {
-	watch := scheduler.Watch{Stall: time.Second}
+	watch := scheduler.Bounds{Stall: time.Second}
 	parked := scheduler.Func(func(ctx context.Context) error {
 		scheduler.MeterOf(ctx).Begin().End(nil)
 		return idle(ctx)
@@ -102,10 +103,10 @@ func stallNot(t *testing.T) {
 		return nil
 	})
 	s := serve(t, services(
-		scheduler.Spec{Alias: "parked", Service: parked, Watch: watch},
-		scheduler.Spec{Alias: "progresses", Service: progresses, Watch: watch},
-		scheduler.Spec{Alias: "warms up", Service: warmsUp, Watch: watch, StartTimeout: time.Hour},
-		scheduler.Spec{Alias: "flushes", Service: flushes, Watch: watch, StopTimeout: time.Hour},
+		scheduler.Spec{Alias: "parked", Service: parked, Bounds: watch},
+		scheduler.Spec{Alias: "progresses", Service: progresses, Bounds: watch},
+		scheduler.Spec{Alias: "warms up", Service: warmsUp, Bounds: watch, StartTimeout: time.Hour},
+		scheduler.Spec{Alias: "flushes", Service: flushes, Bounds: watch, StopTimeout: time.Hour},
 		scheduler.Spec{Alias: "unwatched", Service: &hangs{upTo: 1, release: make(chan struct{})}},
 	))
 	time.Sleep(10 * time.Minute)
@@ -118,12 +119,12 @@ func stallNot(t *testing.T) {
 }
 
 func stallRecovered(t *testing.T) {
-	watch := scheduler.Watch{Stall: 10 * time.Second}
+	watch := scheduler.Bounds{Stall: 10 * time.Second}
 	restart := watch
 	restart.Restart = true
 	specs := []scheduler.Spec{
-		{Alias: "recovered", Watch: watch, Recover: true, Backoff: at(time.Second)},
-		{Alias: "restarted", Watch: restart, Backoff: at(time.Second)},
+		{Alias: "recovered", Bounds: watch, Recover: true, Backoff: at(time.Second)},
+		{Alias: "restarted", Bounds: restart, Backoff: at(time.Second)},
 	}
 	for i := range specs {
 		specs[i].Service = &hangs{upTo: 2, release: make(chan struct{})}
@@ -149,7 +150,7 @@ func stallDeaf(t *testing.T) {
 	var log syncLog
 	made := 0
 	c := services(scheduler.Spec{
-		Alias: "a", Recover: true, StopTimeout: 5 * time.Second, Watch: scheduler.Watch{Stall: 10 * time.Second},
+		Alias: "a", Recover: true, StopTimeout: 5 * time.Second, Bounds: scheduler.Bounds{Stall: 10 * time.Second},
 		Factory: func() scheduler.Service {
 			made++
 			if made > 1 {
@@ -184,7 +185,7 @@ func stallDeaf(t *testing.T) {
 func stallBlocks(t *testing.T) {
 	h := &hangs{upTo: 1, deaf: true, release: make(chan struct{})}
 	s := serve(t, services(scheduler.Spec{
-		Alias: "a", Service: h, Recover: true, StopTimeout: 5 * time.Second, Watch: scheduler.Watch{Stall: 10 * time.Second},
+		Alias: "a", Service: h, Recover: true, StopTimeout: 5 * time.Second, Bounds: scheduler.Bounds{Stall: 10 * time.Second},
 	}))
 	time.Sleep(16 * time.Second)
 	s.wantState("a", scheduler.Stopped, scheduler.Abandoned)
@@ -202,10 +203,10 @@ func stallPool(t *testing.T) {
 	h := &hangs{upTo: 2, release: make(chan struct{})}
 	s := serve(t, services(
 		scheduler.Spec{
-			Alias: "told", Pool: 4, Factory: func() scheduler.Service { return h }, Watch: scheduler.Watch{Stall: time.Minute},
+			Alias: "told", Pool: 4, Factory: func() scheduler.Service { return h }, Bounds: scheduler.Bounds{Stall: time.Minute},
 		},
 		scheduler.Spec{
-			Alias: "recovered", Pool: 4, Watch: scheduler.Watch{Stall: time.Minute}, Recover: true, Backoff: at(time.Second),
+			Alias: "recovered", Pool: 4, Bounds: scheduler.Bounds{Stall: time.Minute}, Recover: true, Backoff: at(time.Second),
 			Factory: func() func() scheduler.Service {
 				h := &hangs{upTo: 1, release: make(chan struct{})}
 				return func() scheduler.Service { return h }
@@ -230,7 +231,7 @@ func overFound(t *testing.T) {
 	s := serve(t, services(
 		scheduler.Spec{
 			Alias: "a", Service: fails, Backoff: func(int) time.Duration { <-release; return time.Hour },
-			Watch: scheduler.Watch{Hook: scheduler.Handler{Name: "h", Handle: func(_ context.Context, x scheduler.Exception) error {
+			Bounds: scheduler.Bounds{Hook: scheduler.Handler{Name: "h", Handle: func(_ context.Context, x scheduler.Exception) error {
 				told = append(told, x)
 				return nil
 			}}},
@@ -321,7 +322,10 @@ func TestHungCurveIsNamed(t *testing.T) {
 		require.Greater(t, s.status("a").Starts, uint64(5))
 		_, err := s.stop()
 		require.ErrorIs(t, err, scheduler.ErrStopTimeout)
-		require.ErrorContains(t, err, "os/scheduler/a backoff")
+		unstopped, ok := errors.AsType[*scheduler.UnstoppedError](err)
+		require.True(t, ok)
+		require.Equal(t, "os/scheduler/a backoff", unstopped.Services[0].Path)
+		require.Contains(t, unstopped.Services[0].Stack, "TestHungCurveIsNamed", "where it hangs")
 		close(release)
 	})
 }

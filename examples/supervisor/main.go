@@ -87,11 +87,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx)) // an interrupt ends it gently, see below
+	starting, over := context.WithCancel(ctx)                       // which to wait for would be in vain once Serve is over
 	served := make(chan error, 1)
-	go func() { served <- s.Serve(context.WithoutCancel(ctx)) }()
-	if err := s.AwaitStarted(ctx); err != nil {
-		_ = s.Shutdown(ctx) // it says what Serve says
-		return cmp.Or(<-served, err)
+	go func() {
+		err := s.Serve(serving)
+		over()
+		served <- err
+	}()
+	defer stop()
+	// Not Shutdown, which a Serve that has not begun yet doesn't hear of.
+	fail := func(err error) error { stop(); return cmp.Or(<-served, err) }
+	if err := s.AwaitStarted(starting); err != nil {
+		return fail(err)
 	}
 
 	// Half-way through, the shop gets busy.
@@ -100,7 +108,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		select {
 		case <-halfway:
 			if err := s.Manager().Resize("printer", 4); err != nil {
-				return err
+				return fail(err)
 			}
 		case err := <-served: // a service ended it
 			return err

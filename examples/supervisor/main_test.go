@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -23,6 +25,25 @@ func TestRun(t *testing.T) {
 	require.Contains(t, stdout.String(), "shop/printer")
 	require.Contains(t, stderr.String(), "paper jam")
 	require.Contains(t, stderr.String(), "/healthz")
+}
+
+// An interrupt that comes before Serve has begun, or while services start.
+func TestEarlyInterrupt(t *testing.T) {
+	for i := range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		if i%2 == 0 {
+			cancel()
+		} else {
+			time.AfterFunc(time.Duration(i)*time.Millisecond, cancel)
+		}
+		var stdout, stderr bytes.Buffer
+		err := run(ctx, []string{"-for", "1h"}, &stdout, &stderr)
+		if err == nil && i%2 == 1 {
+			continue // the services were faster
+		}
+		require.ErrorIs(t, err, context.Canceled)
+		require.Empty(t, stdout.String())
+	}
 }
 
 func TestBadArguments(t *testing.T) {

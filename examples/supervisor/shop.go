@@ -36,7 +36,7 @@ func (s *shop) services() []scheduler.Spec {
 		{
 			Alias: "printer", After: []string{"store"},
 			Pool: 2, Factory: func() scheduler.Service { return &printer{shop: s, closing: make(chan struct{})} },
-			Watch: scheduler.Watch{Window: time.Second, P99: 500 * time.Millisecond},
+			Bounds: scheduler.Bounds{Window: time.Second, P99: 500 * time.Millisecond},
 		},
 		{
 			Alias: "web", Service: scheduler.Func(s.web), After: []string{"intake", "printer"},

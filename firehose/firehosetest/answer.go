@@ -2,7 +2,6 @@ package firehosetest
 
 import (
 	"encoding/json"
-	"hash/maphash"
 	"net/http"
 	"net/url"
 	"strings"
@@ -25,35 +24,42 @@ func (x *exchange) answer() {
 	x.header = make(http.Header, mostHeaders)
 	x.values = make([]string, 0, mostHeaders)
 	x.announce = unannounced
-	x.set("Date", o.clock(now).Format(http.TimeFormat))
+	x.set("Date", x.host.clock(now).Format(http.TimeFormat))
 	if x.res == nil {
 		x.say(http.StatusServiceUnavailable, "Too many resources.", documentation)
 		return
 	}
-	o.openWindow(x.res.bucket, x.authorization != "", now)
-	interval, maxAge := o.intervalOf(x.path)
-	x.lesson = &lesson{begun: now, vary: maphash.String(o.seed, x.accept), pause: max(interval, maxAge)}
+	o.openWindow(x.host, x.res.bucket, x.authorization != "", now)
+	interval, maxAge := o.intervalOf(x.host, x.path, now)
+	x.lesson = &lesson{begun: now, vary: x.vary(), renew: x.stale, pause: max(interval, maxAge)}
 	switch {
 	case x.rejection == bySecondary:
 		x.limitSecondary(now)
 	case x.rejection == byPrimary:
-		x.limitPrimary()
+		x.limitPrimary(now)
 	default:
 		x.perform(interval, maxAge, now)
 	}
-	if x.status >= 500 { // it can't say what it cost, so it costs nothing
+	switch {
+	case x.status >= 500: // it can't say what it cost, so it costs nothing
 		x.res.bucket.refund(x.flight)
-	} else {
-		x.limitHeaders()
-		x.lesson.window = x.res.bucket.truth.reset
-		x.lesson.nothing = x.res.bucket.truth.remaining == 0
+	case !x.stale: // else it is nobody's
+		x.limitHeaders(now)
 	}
 	x.lesson.status = x.status
 }
 
-// intervalOf is X-Poll-Interval and max-age of a path.
-func (o *Origin) intervalOf(path string) (interval, maxAge time.Duration) {
+// intervalOf is the poll interval and max-age of a path at a host.
+func (o *Origin) intervalOf(h *host, path string, now instant) (interval, maxAge time.Duration) {
 	interval = o.interval
+	for _, p := range o.cfg.PollSteps {
+		if now >= o.born.add(p.After) {
+			interval = p.Interval
+		}
+	}
+	if h.PollInterval != 0 {
+		interval = h.PollInterval
+	}
 	if own, ok := o.intervals[strings.TrimPrefix(path, movedPrefix)]; ok {
 		interval = own
 	}
@@ -71,7 +77,7 @@ func (x *exchange) perform(interval, maxAge time.Duration, now instant) {
 		if wait == 0 {
 			wait = x.origin.cfg.SecondaryWait
 		}
-		x.origin.trigger(x.res.scope, wait, x.step.Form, now)
+		x.host.trigger(x.res.scope, wait, x.step.Form, now)
 		x.limitSecondary(now)
 	case Status:
 		x.failWith(now)
@@ -93,31 +99,22 @@ func (x *exchange) say(status int, message, docs string) {
 	x.set("Content-Type", "application/json; charset=utf-8")
 }
 
-func (o *Origin) rejectionStatus() int {
-	if o.cfg.TooManyRequests {
-		return http.StatusTooManyRequests
-	}
-	return http.StatusForbidden
-}
-
 // limitSecondary rejects by the scope's secondary limit. Without Retry-After
 // every rejection means a minute from then (G-13).
 func (x *exchange) limitSecondary(now instant) {
-	o, s := x.origin, &x.res.scope.secondary
+	scope := x.res.scope
+	s := &scope.secondary
 	if s.form == RetryNone {
 		s.until = now.add(time.Minute)
 	}
-	x.say(o.rejectionStatus(), secondaryNotice, secondaryDocs)
-	if after := o.retryAfter(s.form, s.until, now); after != "" {
+	scope.dark = addOutage(scope.dark, outage{from: now, to: s.until})
+	if x.say(x.rejectionStatus(), secondaryNotice, secondaryDocs); x.host.Dialect != GitHub {
+		x.plain("Too Many Requests\n")
+	}
+	if after := x.host.retryAfter(s.form, s.until, now); after != "" {
 		x.set("Retry-After", after)
 	}
 	x.lesson.outcome, x.lesson.park, x.lesson.whole = limited, s.until, true
-}
-
-// limitPrimary rejects by the bucket's exhaustion (G-12).
-func (x *exchange) limitPrimary() {
-	x.say(x.origin.rejectionStatus(), "API rate limit exceeded.", documentation+"/overview/rate-limits-for-the-rest-api")
-	x.lesson.outcome, x.lesson.park = limited, x.res.bucket.truth.reset
 }
 
 // failWith answers a status of a script or fault.
@@ -138,9 +135,9 @@ func (x *exchange) failWith(now instant) {
 	if step.RetryAfter > 0 && step.Form != RetryNone {
 		l.retry = now.add(step.RetryAfter)
 		if step.Form != RetrySeconds {
-			l.retry = x.origin.unclock(x.origin.clock(now).Truncate(time.Second).Add(step.RetryAfter))
+			l.retry = x.host.unclock(x.host.clock(now).Truncate(time.Second).Add(step.RetryAfter))
 		}
-		x.set("Retry-After", x.origin.retryAfter(step.Form, l.retry, now))
+		x.set("Retry-After", x.host.retryAfter(step.Form, l.retry, now))
 	}
 }
 
@@ -178,7 +175,6 @@ func (x *exchange) redirect() {
 
 // normal answers with the events.
 func (x *exchange) normal(interval, maxAge time.Duration, now instant) {
-	o := x.origin
 	switch {
 	case x.timeline < 0:
 		x.lesson.outcome = failed
@@ -188,20 +184,20 @@ func (x *exchange) normal(interval, maxAge time.Duration, now instant) {
 		x.lesson.outcome = refused
 		x.say(http.StatusMethodNotAllowed, "Method Not Allowed", documentation)
 		return
-	case x.key.page > pages(x.per):
-		x.lesson.outcome = refused
-		x.say(http.StatusUnprocessableEntity, "In order to keep the API fast for everyone, pagination is limited for this resource.", documentation)
+	}
+	digest, modified, ok := x.turn(now)
+	if !ok {
+		x.pastLast()
 		return
 	}
-	t := o.timeline(x.timeline)
-	t.look(o.segments.slot(now), o.cfg.Late)
-	x.page, x.segments = t.page(x.key.page, x.per), o.segments
-	modified := o.segments.wallOf(o.oracle, t.top, t)
-	tag := x.res.tag(t.digest)
+	tag := x.res.tag(digest)
 	x.eventHeaders(tag, modified, interval, maxAge)
 	x.lesson.tag = true
 	if from := x.flight.from; from != nil {
 		from.tags.via = x.res.tags.variant
+	}
+	if x.host.Dialect != GitHub {
+		interval = maxAge
 	}
 	if interval > 0 && x.key.page == 1 {
 		x.lesson.wait = interval
@@ -209,13 +205,48 @@ func (x *exchange) normal(interval, maxAge time.Duration, now instant) {
 	whole := x.step.Kind == Normal || x.step.Kind == Slow
 	if whole && x.unchanged(tag, modified) {
 		x.status = http.StatusNotModified
-		if x.authorization != "" {
+		if x.authorization != "" && x.host.Dialect == GitHub {
 			x.res.bucket.refund(x.flight)
 		}
 		return
 	}
 	x.status = http.StatusOK
 	x.set("Content-Type", "application/json; charset=utf-8")
+}
+
+// turn finds the page that was asked for; not ok past the last one.
+func (x *exchange) turn(now instant) (digest uint64, modified time.Time, ok bool) {
+	o := x.origin
+	if f := o.feed; f != nil && x.timeline == o.cfg.Timelines {
+		f.advance(now)
+		if x.last = f.pages(x.per); x.key.page > x.last {
+			return 0, time.Time{}, false
+		}
+		if x.key.page > 1 {
+			f.hurry(o.cfg.ShiftOnPage, now)
+			x.last = f.pages(x.per)
+		}
+		x.page = f.page(x.key.page, x.per)
+		return x.page.digest(), o.wall(f.modified()).UTC(), true
+	}
+	if x.last = pages(x.per); x.key.page > x.last {
+		return 0, time.Time{}, false
+	}
+	t := o.timeline(x.timeline)
+	t.look(o.segments.slot(now), o.cfg.Late)
+	x.page, x.segments = t.page(x.key.page, x.per), o.segments
+	return t.digest, o.segments.wallOf(o.oracle, t.top, t), true
+}
+
+// pastLast answers a request for a page that there is not (E-1).
+func (x *exchange) pastLast() {
+	if x.origin.cfg.PastLast == http.StatusNotFound {
+		x.lesson.outcome = failed
+		x.say(http.StatusNotFound, "Not Found", documentation)
+		return
+	}
+	x.lesson.outcome = refused
+	x.say(http.StatusUnprocessableEntity, "In order to keep the API fast for everyone, pagination is limited for this resource.", documentation)
 }
 
 // tag returns the ETag for what a page shows.

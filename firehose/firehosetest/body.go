@@ -17,7 +17,9 @@ func (x *exchange) render() {
 		x.body = nil
 		return
 	}
-	if x.page.size > 0 {
+	if x.page.feed != nil && x.status == http.StatusOK {
+		x.body = x.page.body(o.oracle)
+	} else if x.page.size > 0 {
 		seed := mix(o.cfg.Seed + mix(uint64(x.timeline)+1))
 		r := renderer{o.oracle, x.segments, &timeline{number: x.timeline, seed: seed}, len(o.timelines)}
 		x.body = r.body(x.page)

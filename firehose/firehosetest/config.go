@@ -21,12 +21,32 @@ type Config struct {
 	// Rate is the number of events per second and timeline. Default 1; for a
 	// silent origin call SetRate(0).
 	Rate float64
-	// Late is the share of events, 0 to 1, that appear behind up to 150 newer
-	// ones, as at GitHub. Default 0.
+	// Late is the share of made events, 0 to 1, that appear behind up to 150 newer
+	// ones, as at GitHub; for Replay see Delay. Default 0.
 	Late float64
 	// PollInterval is X-Poll-Interval, in whole seconds. Default 60 s; to send
 	// none call SetPollInterval(0).
 	PollInterval time.Duration
+	// PollSteps change PollInterval as time goes by, in their order (G-2). They
+	// win over SetPollInterval without paths. Default: none.
+	PollSteps []PollStep
+	// Replay are the items of /events, in the order of their places, instead
+	// of made ones. They are not copied: leave them alone. Deliveries of them
+	// are remembered for Items, so that memory grows with every page that is
+	// read. Default: made events.
+	Replay []Arrival
+	// ReplayFrom is how much of Replay has passed when New is called, so that
+	// the first window is as full as all others. Default 0: /events begins
+	// empty.
+	ReplayFrom time.Duration
+	// ShiftOnPage lets so many of the next arrivals of Replay enter ahead of
+	// their time just before each answer for a page after the first, so that
+	// pages shift while they are walked (E-5). Default 0: they shift by
+	// themselves when time passes.
+	ShiftOnPage int
+	// PastLast is the status past the last page, 404 or 422 (E-1). Default
+	// 422.
+	PastLast int
 	// MaxAge is max-age of Cache-Control, in whole seconds. Default: equal to
 	// the poll interval, as at GitHub.
 	MaxAge time.Duration
@@ -38,6 +58,14 @@ type Config struct {
 	// AnonymousLimit is the same without Authorization. Default: Limit; 60 at
 	// GitHub.
 	AnonymousLimit int
+	// Dialect is how limits are told. Default GitHub.
+	Dialect Dialect
+	// Burst is the limit of the second policy of the IETF dialect per
+	// BurstWindow, in whole seconds. Defaults 100 and 1 min.
+	Burst       int
+	BurstWindow time.Duration
+	// Hosts are host names that answer otherwise than the rest.
+	Hosts []Host
 	// Window is the length of a rate limit window, in whole seconds. It
 	// begins with the first request after the last one and ends at a whole
 	// second of the origin's clock. Default 1 h.
@@ -109,6 +137,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.AnonymousLimit, c.Limit)
 	setDefault(&c.Window, time.Hour)
 	setDefault(&c.Buckets, 1)
+	setDefault(&c.Burst, 100)
+	setDefault(&c.BurstWindow, time.Minute)
+	setDefault(&c.PastLast, 422)
 	setDefault(&c.SecondaryWait, 60*time.Second)
 	setDefault(&c.Latency, 20*time.Millisecond)
 	setDefault(&c.Concurrency, 100)
@@ -130,6 +161,8 @@ func (c Config) validate() error {
 		{"Limit", c.Limit, 1, 1 << 40},
 		{"AnonymousLimit", c.AnonymousLimit, 1, 1 << 40},
 		{"Buckets", c.Buckets, 1, 1000},
+		{"Burst", c.Burst, 1, 1 << 40},
+		{"ShiftOnPage", c.ShiftOnPage, 0, pageWindow},
 		{"SecondaryConcurrency", c.SecondaryConcurrency, 0, 1 << 40},
 		{"Concurrency", c.Concurrency, 1, 1 << 40},
 		{"MaxResources", c.MaxResources, 1, 1 << 40},
@@ -144,6 +177,7 @@ func (c Config) validate() error {
 		value time.Duration
 	}{
 		{"PollInterval", c.PollInterval}, {"MaxAge", c.MaxAge}, {"Window", c.Window}, {"SecondaryWait", c.SecondaryWait},
+		{"BurstWindow", c.BurstWindow},
 	}
 	for _, f := range seconds {
 		if err := wholeSeconds(f.value); err != nil {
@@ -185,11 +219,54 @@ func (c Config) validateChances() error {
 		return fmt.Errorf("firehosetest: config: Faults: the probabilities add up to %v: must be at most 1", sum)
 	}
 	for i, o := range c.Outages {
-		if o.From < 0 || o.To < o.From {
-			return fmt.Errorf("firehosetest: config: Outages[%d] from %v to %v: must be in order and not negative", i, o.From, o.To)
+		if err := o.validate(); err != nil {
+			return fmt.Errorf("firehosetest: config: Outages[%d] %w", i, err)
 		}
 	}
+	return c.validateParts()
+}
+
+func (c Config) validateParts() error {
+	if c.Dialect < 0 || c.Dialect >= dialects {
+		return fmt.Errorf("firehosetest: config: Dialect %d: no such dialect", c.Dialect)
+	}
+	if c.PastLast != 404 && c.PastLast != 422 {
+		return fmt.Errorf("firehosetest: config: PastLast %d: must be 404 or 422", c.PastLast)
+	}
+	for i, p := range c.PollSteps {
+		if p.After < 0 || i > 0 && p.After < c.PollSteps[i-1].After {
+			return fmt.Errorf("firehosetest: config: PollSteps[%d].After %v: must be in order and not negative", i, p.After)
+		}
+		if err := wholeSeconds(p.Interval); err != nil {
+			return fmt.Errorf("firehosetest: config: PollSteps[%d].Interval %w", i, err)
+		}
+	}
+	if len(c.Hosts) > mostHosts {
+		return fmt.Errorf("firehosetest: config: Hosts: %d of them: must be at most %d", len(c.Hosts), mostHosts)
+	}
+	names := map[string]bool{}
+	for i, h := range c.Hosts {
+		if err := h.validate(); err != nil {
+			return fmt.Errorf("firehosetest: config: Hosts[%d]: %w", i, err)
+		}
+		if names[h.Name] {
+			return fmt.Errorf("firehosetest: config: Hosts[%d]: name %q: must not be there twice", i, h.Name)
+		}
+		names[h.Name] = true
+	}
+	if c.ReplayFrom < 0 || c.ReplayFrom > longestReplay {
+		return fmt.Errorf("firehosetest: config: ReplayFrom %v: must be 0 to 1,000 days", c.ReplayFrom)
+	}
+	if err := validArrivals(c.Replay); err != nil {
+		return fmt.Errorf("firehosetest: config: Replay: %w", err)
+	}
 	return nil
+}
+
+// PollStep is a change of the poll interval.
+type PollStep struct {
+	After    time.Duration // since New
+	Interval time.Duration // whole seconds; zero: none is told
 }
 
 func wholeSeconds(d time.Duration) error {

@@ -30,7 +30,7 @@ func TestConfigErrors(t *testing.T) {
 		"times -1":                                {Faults: []Fault{{Step: Step{Times: -1}}}},
 		"status 200: a redirect is":               {Faults: []Fault{{Step: Step{Kind: Redirect, Status: 200}}}},
 		"location":                                {Faults: []Fault{{Step: Step{Kind: Redirect, Location: "\n"}}}},
-		"Outages[0] from 2s to 1s":                {Outages: []Outage{{2 * time.Second, time.Second}}},
+		"Outages[0] from 2s to 1s":                {Outages: []Outage{{From: 2 * time.Second, To: time.Second}}},
 	} {
 		_, err := New(cfg)
 		require.ErrorContains(t, err, want)

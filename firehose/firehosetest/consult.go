@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	errNoSuchQuestion = errors.New("the oracle knows GET /_oracle, POST /_oracle/killed and POST /_oracle/published")
+	errNoSuchQuestion = errors.New("the oracle knows GET /_oracle, POST /_oracle/killed, POST /_oracle/published and POST /_oracle/items")
 	errInstant        = errors.New("at: must be a time as of RFC 3339")
 )
 
@@ -36,6 +36,12 @@ func (o *Origin) consult(r *http.Request, rest string) (status int, body []byte)
 		err = o.consultKilled(r.URL.Query().Get("at"))
 	case rest == "/published" && r.Method == http.MethodPost:
 		err = o.consultPublished(r.Body)
+	case rest == "/items" && r.Method == http.MethodPost:
+		var v ItemVerdict
+		if v, err = o.consultItems(r.Body); err == nil {
+			body, _ = json.Marshal(v) // numbers always encode
+			return http.StatusOK, append(body, '\n')
+		}
 	default:
 		status, err = http.StatusNotFound, errNoSuchQuestion
 	}
@@ -58,6 +64,17 @@ func (o *Origin) consultKilled(text string) error {
 	}
 	o.Killed(at)
 	return nil
+}
+
+func (o *Origin) consultItems(body io.Reader) (ItemVerdict, error) {
+	var report ItemReport
+	if body != nil {
+		err := json.NewDecoder(io.LimitReader(body, longestReport)).Decode(&report)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return ItemVerdict{}, fmt.Errorf("items: read: %w", err)
+		}
+	}
+	return o.Items(report), nil
 }
 
 func (o *Origin) consultPublished(body io.Reader) error {

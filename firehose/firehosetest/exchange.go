@@ -1,10 +1,10 @@
 package firehosetest
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +15,7 @@ import (
 // it; a socket or a RoundTripper carries it in between.
 type exchange struct {
 	origin *Origin
+	host   *host
 
 	where         string // scheme://host
 	method        string
@@ -24,6 +25,9 @@ type exchange struct {
 	per           int
 	timeline      int // -1: none
 	authorization string
+	token         credential
+	stale         bool // it was replaced
+	refused       bool // the connection
 	accept        string
 	tags          []string // If-None-Match
 	since         string   // If-Modified-Since
@@ -40,6 +44,8 @@ type exchange struct {
 	header   http.Header
 	values   []string // of header
 	page     page
+	last     int       // page
+	delivery *delivery // nil: of no replay, or not delivered
 	segments segments
 	body     []byte
 	fill     int64 // further bytes after body
@@ -81,6 +87,8 @@ func (o *Origin) read(r *http.Request, where string) *exchange {
 	}
 	x.key, x.query = keyOf(r.URL)
 	x.timeline = o.route(x.path)
+	x.host = o.hostOf(where)
+	x.token = o.credential(x.authorization)
 	x.per = 30
 	if n, err := strconv.Atoi(x.query.Get("per_page")); err == nil && n > 0 {
 		x.per = min(n, 100)
@@ -96,38 +104,54 @@ func (o *Origin) begin(r *http.Request, where string, sent time.Time, remote boo
 	defer o.mu.Unlock()
 	now := o.now()
 	if len(x.key.target) <= longestTarget {
-		x.res = o.find(where, x.authorization, x.key, o.bucketName(x.timeline))
+		x.res = o.find(where, o.user(x.token), x.key, x.bucketName())
 	}
 	if x.res == nil {
 		o.counts.Requests++
 		o.counts.Unjudged++
 		return x
 	}
-	o.openWindow(x.res.bucket, x.authorization != "", now)
+	x.res.scope.origin.outages = x.host.outages
+	o.openWindow(x.host, x.res.bucket, x.authorization != "", now)
 	x.flight = o.arrive(x.res, request{
 		sent:       o.at(sent),
 		remote:     remote,
 		authorized: x.authorization != "",
 		validator:  x.validator(),
-		vary:       maphash.String(o.seed, x.accept),
-		exhausted:  x.res.bucket.truth.remaining == 0,
+		vary:       x.vary(),
 	}, now)
+	x.judgeToken()
 	o.choose(x, now)
 	return x
 }
 
-func (o *Origin) bucketName(timeline int) string {
-	if n := max(timeline, 0) % o.cfg.Buckets; timeline < o.cfg.Timelines && n > 0 {
+// bucketName is how the host calls what a timeline draws on. Only GitHub's and
+// Discord's answers can name several.
+func (x *exchange) bucketName() string {
+	o := x.origin
+	n := 0
+	if x.timeline < o.cfg.Timelines {
+		n = max(x.timeline, 0) % o.cfg.Buckets
+	}
+	switch {
+	case x.host.Dialect == Discord:
+		return strconv.FormatUint(mix(o.cfg.Seed+uint64(n)), 16)
+	case x.host.Dialect == GitHub && n > 0:
 		return "bucket-" + strconv.Itoa(n)
 	}
 	return "core"
 }
 
+// vary is a hash of what the validators of an answer hold for (H-15).
+func (x *exchange) vary() uint64 {
+	return maphash.String(x.origin.seed, x.accept) ^ binary.LittleEndian.Uint64(x.token[:])
+}
+
 // validator judges If-None-Match, and remembers the variant of the request.
 func (x *exchange) validator() validator {
 	m := &x.res.tags
-	if m.variant == nil || m.accept != x.accept {
-		*m = tagMemory{via: m.via, accept: x.accept, variant: newVariant(x.origin.cfg.Seed, x.authorization, x.accept, x.key)}
+	if m.variant == nil || m.accept != x.accept || m.token != x.token {
+		*m = tagMemory{via: m.via, accept: x.accept, token: x.token, variant: newVariant(x.origin.cfg.Seed, x.authorization, x.accept, x.key)}
 	}
 	if x.tags == nil {
 		return noValidator
@@ -141,61 +165,6 @@ func (x *exchange) validator() validator {
 		}
 	}
 	return handedOut
-}
-
-// choose decides how to answer. Limits in force come before scripts, scripts
-// before faults, faults before new secondary limits.
-func (o *Origin) choose(x *exchange, now instant) {
-	b := x.res.bucket
-	switch {
-	case slices.ContainsFunc(o.outages, func(out outage) bool { return out.from <= now && now < out.to }):
-		x.step = Step{Kind: Reset}
-		return
-	case x.agentless:
-		x.step = Step{Kind: Status, Status: http.StatusForbidden}
-		return
-	case b.scope.secondary.until > now:
-		x.rejection = bySecondary
-		return
-	case b.truth.remaining == 0:
-		x.rejection = byPrimary
-		return
-	default:
-		x.step = o.next(x)
-	}
-	if x.step.Kind != Reset { // it never got an answer that could say so
-		b.charge(x.flight)
-	}
-}
-
-// next takes a step from the script, or draws a fault.
-func (o *Origin) next(x *exchange) Step {
-	at := x.path
-	if x.key.page > 1 {
-		at += "?page=" + strconv.Itoa(x.key.page)
-	}
-	if script := o.scripts[at]; len(script) > 0 {
-		step := script[0]
-		if script[0].Times--; script[0].Times <= 0 {
-			o.scripts[at] = script[1:]
-		}
-		if len(o.scripts[at]) == 0 {
-			delete(o.scripts, at)
-		}
-		return step
-	}
-	h := mix(x.res.tags.variant.hash() ^ x.res.requests*0x9e3779b97f4a7c15)
-	draw := fraction(h)
-	for _, f := range o.cfg.Faults {
-		if draw -= f.Probability; draw < 0 {
-			return f.Step
-		}
-	}
-	crowded := o.cfg.SecondaryConcurrency > 0 && x.res.scope.inFlight > o.cfg.SecondaryConcurrency
-	if crowded || o.secondary > 0 && fraction(mix(h)) < o.secondary {
-		return Step{Kind: Secondary, Form: o.cfg.SecondaryForm}
-	}
-	return Step{}
 }
 
 // delay is how long to wait before the header.
@@ -230,8 +199,16 @@ func (x *exchange) end(fate fate) {
 	if fate == partial {
 		fate, x.lesson.partial = complete, true
 	}
-	o.finish(x.flight, x.lesson, fate, o.now())
-	if alive && fate == complete && !x.lesson.partial && x.status == http.StatusOK && x.key.page == 1 && x.page.size > 0 {
+	now := o.now()
+	o.finish(x.flight, x.lesson, fate, now)
+	if !alive || fate != complete || x.lesson == nil || x.lesson.partial {
+		return
+	}
+	x.learnToken(now)
+	if x.deliver(now); x.page.feed != nil {
+		return
+	}
+	if x.method == http.MethodGet && x.status == http.StatusOK && x.key.page == 1 && x.page.size > 0 {
 		s := o.timeline(x.timeline).serving()
 		for i := x.page.size - 1; i >= 0; i-- {
 			if s.show(x.page.event(i)) {
@@ -249,6 +226,9 @@ func (x *exchange) revoke() {
 	x.origin.mu.Lock()
 	defer x.origin.mu.Unlock()
 	x.origin.oracle.revoke(x.flight)
+	if x.delivery != nil {
+		x.delivery.unread = true
+	}
 }
 
 func acceptsGzip(lines []string) bool {

@@ -30,7 +30,7 @@ func (x *exchange) eventHeaders(tag string, modified time.Time, interval, maxAge
 		age := strconv.FormatInt(int64(maxAge/time.Second), 10)
 		x.set("Cache-Control", visibility+", max-age="+age+", s-maxage="+age)
 	}
-	if interval > 0 {
+	if interval > 0 && x.host.Dialect == GitHub {
 		x.set("X-Poll-Interval", strconv.FormatInt(int64(interval/time.Second), 10))
 	}
 	x.set("Link", x.links())
@@ -46,7 +46,7 @@ func (x *exchange) pageQuery(n int) string {
 
 // links are GitHub's: absolute, with the query of the request.
 func (x *exchange) links() string {
-	last := pages(x.per)
+	last := x.last
 	b := make([]byte, 0, 256)
 	link := func(rel string, page int) {
 		if len(b) > 0 {

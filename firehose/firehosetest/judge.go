@@ -11,6 +11,7 @@ type flight struct {
 	died    instant // its client was killed; zero: it lives
 	charged bool    // counted against the primary limit
 	window  instant // of that limit
+	burst   instant // of the second one
 	again   bool    // if it is reset, its transport may send it again at once
 	over    bool    // ended
 	counted *int64  // its answer, as modified or not
@@ -23,8 +24,7 @@ type request struct {
 	remote     bool
 	authorized bool
 	validator  validator
-	vary       uint64 // hash of Accept
-	exhausted  bool   // nothing truly remains in the window
+	vary       uint64 // hash of Accept, and of the token if that may change
 }
 
 // validator says what If-None-Match held.
@@ -44,7 +44,7 @@ func (o *oracle) arrive(r *resource, q request, now instant) *flight {
 	unknown := false
 
 	timely := o.judgeTime(f, lost, now, &unknown)
-	timely = o.judgeLimits(f, q, lost, now, &unknown) && timely
+	timely = o.judgeLimits(f, lost, now, &unknown) && timely
 	o.judgeFlights(f, now, &unknown)
 	o.judgeHeaders(f, q)
 
@@ -88,7 +88,7 @@ func (o *oracle) judgeTime(f *flight, lost facts, now instant, unknown *bool) (t
 }
 
 // judgeLimits counts Parked (G-12, G-16) or else Overdraft (G-7, D-2).
-func (o *oracle) judgeLimits(f *flight, q request, lost facts, now instant, unknown *bool) (timely bool) {
+func (o *oracle) judgeLimits(f *flight, lost facts, now instant, unknown *bool) (timely bool) {
 	b := f.res.bucket
 	s := b.scope
 	switch {
@@ -101,13 +101,23 @@ func (o *oracle) judgeLimits(f *flight, q request, lost facts, now instant, unkn
 		*unknown = true
 		return false
 	}
+	timely = o.judgeQuota(f, &b.quota, now, unknown)
+	if timely && b.burst != nil {
+		timely = o.judgeQuota(f, b.burst, now, unknown)
+	}
+	return timely
+}
+
+// judgeQuota counts Overdraft by one of the quotas.
+func (o *oracle) judgeQuota(f *flight, b *quota, now instant, unknown *bool) (timely bool) {
 	window := b.told.reset > now && o.knew(f, b.told.at)
 	zero := b.zero.reset > now && o.knew(f, b.zero.at)
+	exhausted := !o.blind && b.truth.remaining == 0
 	switch {
-	case zero && (q.exhausted || o.blind), window && q.exhausted && b.truth.lost == 0:
+	case zero && (exhausted || o.blind), window && exhausted && b.truth.lost == 0:
 		o.counts.Overdraft++
 		return false
-	case q.exhausted && b.truth.lost > 0:
+	case exhausted && b.truth.lost > 0:
 		*unknown = true
 		return false
 	}
@@ -168,6 +178,7 @@ func (o *oracle) judgeHeaders(f *flight, q request) {
 func (o *oracle) depart(f *flight, timely bool, now instant) {
 	r, c := f.res, &o.counts
 	o.reopen(r.bucket, now)
+	o.awake(now)
 	c.Requests++
 	if f.poll {
 		c.Polls++
@@ -177,6 +188,7 @@ func (o *oracle) depart(f *flight, timely bool, now instant) {
 		if timely && r.inFlight == 0 {
 			o.permitted++
 			o.recordLateness(r, now)
+			o.recordWait(r, now)
 		}
 	}
 	r.leave()
@@ -228,7 +240,7 @@ func (o *oracle) killed(at, now instant) {
 		f.res.scope.inFlight--
 		o.inFlight--
 		if f.charged {
-			f.res.bucket.truth.lost++
+			f.res.bucket.lose()
 		}
 		if f.poll {
 			o.schedule(f, &lesson{outcome: failed}, true, now)
@@ -238,22 +250,21 @@ func (o *oracle) killed(at, now instant) {
 	for _, s := range o.scopes {
 		s.park.forget(since)
 		for _, b := range s.buckets {
-			b.park.forget(since)
-			b.told.forget(since)
-			b.zero.forget(since)
+			b.forget(since)
 		}
 		for _, r := range s.resources {
 			if r.fate == noAnswer || r.fate == unread || r.last.at < since {
 				continue
 			}
 			if r.fate == complete && r.from.charged {
-				r.bucket.truth.lost++
+				r.bucket.lose()
 			}
 			r.fate = unread
 			o.counts.InFlightAtKills++
 		}
 	}
 	o.kill.pause(now)
+	o.kills = addOutage(o.kills, outage{from: at, to: never})
 }
 
 func (p *park) forget(since instant) {

@@ -25,11 +25,16 @@ type lesson struct {
 	vary    uint64
 	window  instant // reset told by X-RateLimit-Reset
 	nothing bool    // X-RateLimit-Remaining: 0
+	burst   instant // reset of the second policy
 	partial bool    // its client closed the body before its end
 	park    instant // rejected until
+	renew   bool    // the token is no longer good: ask again with another one
 	whole   bool    // the park is of the scope, not of the bucket
-	away    string  // origin to which it redirects
-	target  *resourceKey
+
+	burstNothing bool // nothing remains by the second policy
+
+	away   string // origin to which it redirects
+	target *resourceKey
 }
 
 // finish ends a request, teaches what its answer told, and says when the
@@ -56,7 +61,7 @@ func (o *oracle) finish(f *flight, l *lesson, fate fate, now instant) {
 	r.last = l.facts(f, o.backoff, fate, now)
 	r.fate, r.from = fate, f
 	if f.charged && fate != complete {
-		r.bucket.truth.lost++
+		r.bucket.lose()
 	}
 	o.learnLimits(r.bucket, l, fate, now)
 	if f.died != 0 {
@@ -96,7 +101,7 @@ func (l *lesson) facts(f *flight, backoff time.Duration, fate fate, now instant)
 		t.floor = max(l.begun.add(backoff), l.retry)
 		t.fresh = l.status == 200 && !l.partial
 		switch {
-		case f.again:
+		case f.again || l.renew:
 			t.floor = 0
 		case l.begun == 0:
 			t.floor = now.add(backoff)
@@ -133,14 +138,10 @@ func (o *oracle) revoke(f *flight) {
 		*f.counted--
 	}
 	if f.charged {
-		r.bucket.truth.lost++
+		r.bucket.lose()
 	}
-	for _, p := range [...]*park{&r.bucket.park, &r.scope.park} {
-		p.forget(r.last.at)
-	}
-	for _, w := range [...]*windowFact{&r.bucket.told, &r.bucket.zero} {
-		w.forget(r.last.at)
-	}
+	r.scope.park.forget(r.last.at)
+	r.bucket.forget(r.last.at)
 }
 
 // learnLimits takes over what an answer told of its bucket and scope.
@@ -160,6 +161,12 @@ func (o *oracle) learnLimits(b *bucket, l *lesson, fate fate, now instant) {
 		b.told.learn(l.window, now, o.slack)
 		if l.nothing {
 			b.zero.learn(l.window, now, o.slack)
+		}
+	}
+	if l.burst != 0 && b.burst != nil {
+		b.burst.told.learn(l.burst, now, o.slack)
+		if l.burstNothing {
+			b.burst.zero.learn(l.burst, now, o.slack)
 		}
 	}
 }
@@ -191,6 +198,9 @@ func (o *oracle) plan(f *flight, l *lesson, fate fate, now instant) {
 	} else if l.nothing && l.window > now {
 		s.advance(o, now)
 		r.bucket.held.pause(l.window)
+	} else if l.burstNothing && l.burst > now {
+		s.advance(o, now)
+		r.bucket.held.pause(l.burst)
 	} else if !lost {
 		s.held.forgive()
 		r.bucket.held.forgive()

@@ -6,13 +6,21 @@ import (
 	"time"
 )
 
-// window is the true state of a bucket's quota.
+// window is the true state of a quota.
 type window struct {
 	limit     int
 	length    time.Duration
+	from      instant // it began
 	reset     instant // zero: none began yet
 	remaining int
 	lost      int // charged for answers that did not arrive
+}
+
+// quota is a window with what answers told of it.
+type quota struct {
+	told  windowFact // a window that an answer told of
+	zero  windowFact // one of which an answer told that nothing remains
+	truth window
 }
 
 // secondary is the true state of a scope's secondary limit.
@@ -21,27 +29,61 @@ type secondary struct {
 	form  RetryForm
 }
 
-// openWindow begins a new window when the last one has ended. The new one
-// ends at a whole second of the origin's clock.
-func (o *Origin) openWindow(b *bucket, authorized bool, now instant) {
+// openWindow begins a new window of each quota whose last one has ended. The
+// new one ends at a whole second of the host's clock, Discord's at a
+// millisecond.
+func (o *Origin) openWindow(h *host, b *bucket, authorized bool, now instant) {
+	if h.Dialect == IETF {
+		if b.burst == nil {
+			b.burst = &quota{}
+		}
+		if s := &b.burst.truth; now >= s.reset {
+			*s = h.window(h.Burst, h.BurstWindow, now)
+		}
+	}
 	w := &b.truth
 	if w.reset != 0 && now < w.reset {
 		return
 	}
-	limit := o.cfg.Limit
+	limit := h.Limit
 	if !authorized {
-		limit = o.cfg.AnonymousLimit
+		limit = h.anonymous
 	}
 	b.scope.advance(o.oracle, now)
 	if w.reset != 0 {
+		b.close(o.oracle, now)
 		b.pace.turn(w.limit, w.length, now)
 	}
-	clock := o.clock(now).Add(o.cfg.Window)
-	end := clock.Truncate(time.Second)
-	if end.Before(clock) {
-		end = end.Add(time.Second)
+	*w = h.window(limit, h.Window, now)
+}
+
+func (h *host) window(limit int, length time.Duration, now instant) window {
+	unit := time.Second
+	if h.Dialect == Discord {
+		unit = time.Millisecond
 	}
-	*w = window{limit: limit, length: o.cfg.Window, reset: o.unclock(end), remaining: limit}
+	clock := h.clock(now).Add(length)
+	end := clock.Truncate(unit)
+	if end.Before(clock) {
+		end = end.Add(unit)
+	}
+	return window{limit: limit, length: length, from: now, reset: h.unclock(end), remaining: limit}
+}
+
+// exhausted reports whether one of the quotas has nothing left.
+func (b *bucket) exhausted() bool {
+	return b.truth.remaining == 0 || b.burst != nil && b.burst.truth.remaining == 0
+}
+
+// freedAt is when all that have nothing left begin anew.
+func (b *bucket) freedAt() (until instant) {
+	if b.truth.remaining == 0 {
+		until = b.truth.reset
+	}
+	if b.burst != nil && b.burst.truth.remaining == 0 {
+		until = max(until, b.burst.truth.reset)
+	}
+	return until
 }
 
 // charge takes one request from the bucket; the caller looked whether there
@@ -50,6 +92,10 @@ func (b *bucket) charge(f *flight) {
 	b.truth.remaining--
 	b.pace.used++
 	f.charged, f.window = true, b.truth.reset
+	if b.burst != nil {
+		b.burst.truth.remaining--
+		f.burst = b.burst.truth.reset
+	}
 }
 
 // refund gives it back, for a 304 (G-5) or a request that was not answered.
@@ -58,53 +104,53 @@ func (b *bucket) refund(f *flight) {
 		b.truth.remaining++
 		b.pace.used--
 	}
+	if f.charged && b.burst != nil && f.burst == b.burst.truth.reset {
+		b.burst.truth.remaining++
+	}
 	f.charged = false
 }
 
-// clock is the time that the origin shows.
-func (o *Origin) clock(i instant) time.Time { return o.wall(i).Add(o.skew).UTC() }
-
-// unclock is the instant at which the origin shows a time.
-func (o *Origin) unclock(t time.Time) instant { return o.at(t.Add(-o.skew)) }
-
-// limitHeaders writes the state of the bucket (G-7).
-func (x *exchange) limitHeaders() {
-	o, b := x.origin, x.res.bucket
-	w := &b.truth
-	reset := o.clock(w.reset)
-	epoch := reset.Unix()
-	if reset.Nanosecond() > 0 { // the skew was changed during the window
-		epoch++
+// lose notes that an answer which was charged did not arrive.
+func (b *bucket) lose() {
+	b.truth.lost++
+	if b.burst != nil {
+		b.burst.truth.lost++
 	}
-	x.set("X-Ratelimit-Limit", strconv.Itoa(w.limit))
-	x.set("X-Ratelimit-Remaining", strconv.Itoa(w.remaining))
-	x.set("X-Ratelimit-Used", strconv.Itoa(w.limit-w.remaining))
-	x.set("X-Ratelimit-Reset", strconv.FormatInt(epoch, 10))
-	x.set("X-Ratelimit-Resource", b.name)
+}
+
+// forget takes back what was told since an instant.
+func (b *bucket) forget(since instant) {
+	b.park.forget(since)
+	for _, q := range [...]*quota{&b.quota, b.burst} {
+		if q != nil {
+			q.told.forget(since)
+			q.zero.forget(since)
+		}
+	}
 }
 
 // trigger begins a secondary limit.
-func (o *Origin) trigger(s *scope, wait time.Duration, form RetryForm, now instant) {
+func (h *host) trigger(s *scope, wait time.Duration, form RetryForm, now instant) {
 	until := now.add(wait)
 	switch form {
 	case RetryNone:
 		until = now.add(time.Minute)
 	case RetryDate, RetryRFC850, RetryANSI:
-		until = o.unclock(o.clock(now).Truncate(time.Second).Add(wait))
+		until = h.unclock(h.clock(now).Truncate(time.Second).Add(wait))
 	}
 	s.secondary = secondary{until, form}
 }
 
 // retryAfter is the header for a wait until an instant; empty for none. Seconds
 // round up, so that they never end before it.
-func (o *Origin) retryAfter(form RetryForm, until, now instant) string {
+func (h *host) retryAfter(form RetryForm, until, now instant) string {
 	switch form {
 	case RetryNone:
 		return ""
 	case RetrySeconds:
 		return strconv.FormatInt(int64((until.since(now)+time.Second-1)/time.Second), 10)
 	}
-	date := o.clock(until)
+	date := h.clock(until)
 	if whole := date.Truncate(time.Second); whole.Before(date) {
 		date = whole.Add(time.Second)
 	}

@@ -61,6 +61,10 @@ type oracle struct {
 	kill      hold
 	wishes    map[string]time.Duration // by target, see Origin.Expect
 	hops      map[hopKey]*hop
+
+	outages []outage // of all origins
+	kills   []outage // from one until the next request
+	spans   []outage // scratch of darkness
 }
 
 // origin is one scheme, host and port.
@@ -68,6 +72,8 @@ type origin struct {
 	name   string
 	scopes []*scope
 	down   hold // failures of any scope, until a success
+
+	outages []outage
 }
 
 // scope is one credential at one origin.
@@ -81,6 +87,7 @@ type scope struct {
 	held      hold
 	redirects map[string]struct{} // origins to which it was redirected
 	secondary secondary
+	dark      []outage // by secondary limits
 }
 
 // bucket is one quota of a scope.
@@ -89,10 +96,11 @@ type bucket struct {
 	name  string
 	park  park // by rejections
 	held  hold
-	told  windowFact // a window that an answer told of
-	zero  windowFact // one of which an answer told that nothing remains
-	truth window
+	quota
+	burst *quota // second policy of the IETF dialect; nil: none
 	pace  pace
+
+	windows []WindowFigures
 }
 
 // windowFact is the reset of a window and when it was first told.
@@ -201,8 +209,8 @@ func (o *oracle) credential(authorization string) credential {
 
 // find returns the resource that a request is for, made if need be, or nil
 // when there are too many.
-func (o *oracle) find(where, authorization string, key resourceKey, bucketName string) *resource {
-	sk := scopeKey{where, o.credential(authorization)}
+func (o *oracle) find(where string, cred credential, key resourceKey, bucketName string) *resource {
+	sk := scopeKey{where, cred}
 	s := o.scopes[sk]
 	if s != nil {
 		if r := s.resources[key]; r != nil {

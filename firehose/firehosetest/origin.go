@@ -19,21 +19,22 @@ type Origin struct {
 
 	mu sync.Mutex
 	*oracle
-	skew      time.Duration
-	secondary float64
+	born      instant
+	main      *host            // all that have no name
+	hosts     map[string]*host // by name
+	feed      *feed            // at /events; nil: made events
 	interval  time.Duration
 	intervals map[string]time.Duration // by path
 	maxAge    time.Duration            // zero: as the interval
 	segments  segments
 	timelines []*timeline
 	scripts   map[string][]Step // by path, and page from the second on
-	outages   []outage
+	aliases   map[credential]credential
+	revoked   map[credential]*revocation
 	reported  bool // Published was called
 
 	connections map[string]struct{} // addresses from which requests came
 }
-
-type outage struct{ from, to instant }
 
 // New makes an origin. It starts nothing and needs no closing. The error names
 // the field of the configuration that is not allowed.
@@ -43,16 +44,17 @@ func New(cfg Config) (*Origin, error) {
 		return nil, err
 	}
 	cfg.Faults = append([]Fault(nil), cfg.Faults...)
+	cfg.PollSteps = append([]PollStep(nil), cfg.PollSteps...)
 	o := &Origin{
 		cfg:       cfg,
 		oracle:    newOracle(),
-		skew:      cfg.Skew,
-		secondary: cfg.Secondary,
 		interval:  cfg.PollInterval,
 		intervals: map[string]time.Duration{},
 		maxAge:    cfg.MaxAge,
 		timelines: make([]*timeline, cfg.Timelines+1),
 		scripts:   map[string][]Step{},
+		aliases:   map[credential]credential{},
+		revoked:   map[credential]*revocation{},
 
 		connections: map[string]struct{}{},
 	}
@@ -61,8 +63,11 @@ func New(cfg Config) (*Origin, error) {
 	o.oracle.backoff, o.oracle.settle, o.oracle.unread = cfg.Backoff, cfg.Settle, cfg.Unread
 	now := o.now()
 	o.segments = segments{{at: now, slot: firstSlot, rate: cfg.Rate}}
-	for _, out := range cfg.Outages {
-		o.outages = append(o.outages, outage{now.add(out.From), now.add(out.To)})
+	o.born = now
+	o.outages = startOutages(cfg.Outages, now)
+	o.startHosts(cfg)
+	if cfg.Replay != nil {
+		o.feed = newFeed(cfg.Replay, mix(cfg.Seed), now-instant(cfg.ReplayFrom))
 	}
 	return o, nil
 }
@@ -96,6 +101,9 @@ func (o *Origin) Verdict() Verdict {
 				v.LostItems += t.served.pending()
 			}
 		}
+		if o.feed != nil {
+			v.LostItems += o.feed.pending()
+		}
 	}
 	return v
 }
@@ -109,6 +117,9 @@ func (o *Origin) Killed(at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.oracle.killed(o.at(at), o.now())
+	if o.feed != nil {
+		o.feed.killed(o.at(at) - instant(o.unread))
+	}
 }
 
 // Published says that the client published an event. Ids that this origin
@@ -118,6 +129,9 @@ func (o *Origin) Published(id string) {
 	defer o.mu.Unlock()
 	o.reported = true
 	o.counts.Published++
+	if o.feed != nil && o.feed.publish(id, o.now(), &o.counts) {
+		return
+	}
 	number, k, ok := parseID(id, len(o.timelines))
 	if !ok || k > int64(o.segments.slot(o.now())) {
 		return
@@ -156,14 +170,7 @@ func (o *Origin) Script(path string, steps ...Step) error {
 func (o *Origin) Outage(from, to time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	now := o.now()
-	kept := o.outages[:0]
-	for _, out := range o.outages {
-		if out.to > now {
-			kept = append(kept, out)
-		}
-	}
-	o.outages = append(kept, outage{o.at(from), o.at(to)})
+	o.outages = addOutage(o.outages, outage{from: o.at(from), to: o.at(to)})
 }
 
 // SetRate changes Config.Rate; zero is silence.
@@ -205,21 +212,23 @@ func (o *Origin) SetMaxAge(d time.Duration) error {
 	return nil
 }
 
-// SetSkew changes Config.Skew. Windows and parks in force keep their ends.
+// SetSkew changes Config.Skew, which is that of all hosts but Config.Hosts.
+// Windows and parks in force keep their ends.
 func (o *Origin) SetSkew(d time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.skew = d
+	o.main.Skew = d
 }
 
-// SetSecondary changes Config.Secondary.
+// SetSecondary changes Config.Secondary, which is that of all hosts but
+// Config.Hosts.
 func (o *Origin) SetSecondary(probability float64) error {
 	if !(probability >= 0 && probability <= 1) {
 		return fmt.Errorf("firehosetest: secondary %v: must be 0 to 1", probability)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.secondary = probability
+	o.main.Secondary = probability
 	return nil
 }
 

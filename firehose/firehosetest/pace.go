@@ -63,6 +63,9 @@ type dueness struct {
 	permit   instant       // from which lateness counts; zero: it does not
 	failing  hold
 
+	longest, waited time.Duration // beyond the own due instant: the longest, and all
+	waits           int           // how many
+
 	at     instant // due
 	weight float64 // polls per second that are missed while due
 	pace   *pace   // in which slot counts
@@ -86,6 +89,8 @@ type pace struct {
 	total  float64 // in all before
 	begun  instant // of the present window
 	used   int     // of its limit
+
+	backlog int // resources that were due when the window ended
 }
 
 // enter makes a resource due at an instant. One without an interval is never
@@ -130,6 +135,9 @@ func (b *bucket) advance(o *oracle, now instant) {
 		} else if len(p.queue) > 0 {
 			next = min(next, p.queue[0].due.at)
 		}
+		if b.truth.reset > p.at {
+			next = min(next, b.truth.reset)
+		}
 		until := max(b.held.until, b.scope.held.until, b.scope.origin.down.until, o.kill.until)
 		switch {
 		case b.scope.inFlight > 0:
@@ -139,6 +147,9 @@ func (b *bucket) advance(o *oracle, now instant) {
 			p.missed += p.weight * next.since(p.at).Seconds()
 		}
 		p.at = next
+		if next == b.truth.reset {
+			p.backlog = p.due
+		}
 	}
 }
 
@@ -146,7 +157,7 @@ func (b *bucket) advance(o *oracle, now instant) {
 // even pace would have left over.
 func (p *pace) turn(limit int, window time.Duration, now instant) {
 	p.total += p.bounded(limit, window, now)
-	p.missed, p.used, p.begun = 0, 0, now
+	p.missed, p.used, p.begun, p.backlog = 0, 0, now, 0
 }
 
 func (p *pace) bounded(limit int, window time.Duration, now instant) float64 {

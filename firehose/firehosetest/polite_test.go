@@ -241,7 +241,7 @@ func wrongs(v Verdict) map[string]int64 {
 	all := map[string]int64{
 		"early": v.Early, "parked": v.Parked, "overdraft": v.Overdraft, "overlap": v.Overlap,
 		"concurrency": v.Concurrency, "bad_validator": v.BadValidator,
-		"unconditional": v.Unconditional, "credential_leak": v.CredentialLeak, "unknowable": v.Unknowable,
+		"unconditional": v.Unconditional, "credential_leak": v.CredentialLeak, "stale_token": v.StaleToken, "unknowable": v.Unknowable,
 	}
 	for name, n := range all {
 		if n == 0 {

@@ -1,13 +1,17 @@
 package firehosetest
 
 import (
+	"encoding/json"
 	"strconv"
 	"time"
 )
 
+// kindsOfEvents is how many kinds made events have.
+const kindsOfEvents = 5
+
 // kindOfEvent is one of GitHub's, with a payload of its own.
 func kindOfEvent(hash uint64) (name, payload string) {
-	switch hash % 5 {
+	switch hash % kindsOfEvents {
 	case 0:
 		return "PushEvent", `{"push_id":12345678901,"ref":"refs/heads/main","head":"9f8c1d2e3b4a5968778695a4b3c2d1e0f1a2b3c4","before":"0a1b2c3d4e5f60718293a4b5c6d7e8f901234567"}`
 	case 1:
@@ -44,25 +48,67 @@ func (r renderer) event(b []byte, k int64) []byte {
 	h := mix(r.timeline.seed + uint64(k))
 	name, payload := kindOfEvent(h)
 	actor, repo := int64(h>>8%100_000), int64(h>>32%1_000_000)
-	b = append(b, `{"id":"`...)
-	b = strconv.AppendInt(b, r.timeline.id(k, r.timelines), 10)
-	b = append(b, `","type":"`...)
-	b = append(b, name...)
-	b = append(b, `","actor":{"id":`...)
-	b = strconv.AppendInt(b, actor, 10)
+	return appendEvent(b, eventText{
+		number: r.timeline.id(k, r.timelines), kind: name, payload: payload, actor: actor, repoID: repo,
+		created: r.segments.wallOf(r.oracle, k, r.timeline),
+	})
+}
+
+// eventText is what an event shows.
+type eventText struct {
+	id            string // empty: number
+	number        int64
+	kind, payload string // payload is JSON
+	actor, repoID int64
+	repo          string // empty: one of the actor's
+	created       time.Time
+}
+
+func appendEvent(b []byte, e eventText) []byte {
+	b = append(b, `{"id":`...)
+	if e.id == "" {
+		b = append(b, '"')
+		b = strconv.AppendInt(b, e.number, 10)
+		b = append(b, '"')
+	} else {
+		b = appendText(b, e.id)
+	}
+	b = append(b, `,"type":`...)
+	b = appendText(b, e.kind)
+	b = append(b, `,"actor":{"id":`...)
+	b = strconv.AppendInt(b, e.actor, 10)
 	b = append(b, `,"login":"user-`...)
-	b = strconv.AppendInt(b, actor, 10)
+	b = strconv.AppendInt(b, e.actor, 10)
 	b = append(b, `"},"repo":{"id":`...)
-	b = strconv.AppendInt(b, repo, 10)
-	b = append(b, `,"name":"user-`...)
-	b = strconv.AppendInt(b, actor, 10)
-	b = append(b, `/repo-`...)
-	b = strconv.AppendInt(b, repo, 10)
-	b = append(b, `"},"payload":`...)
-	b = append(b, payload...)
+	b = strconv.AppendInt(b, e.repoID, 10)
+	b = append(b, `,"name":`...)
+	if e.repo == "" {
+		b = append(b, `"user-`...)
+		b = strconv.AppendInt(b, e.actor, 10)
+		b = append(b, "/repo-"...)
+		b = strconv.AppendInt(b, e.repoID, 10)
+		b = append(b, '"')
+	} else {
+		b = appendText(b, e.repo)
+	}
+	b = append(b, `},"payload":`...)
+	b = append(b, e.payload...)
 	b = append(b, `,"public":true,"created_at":"`...)
-	b = r.segments.wallOf(r.oracle, k, r.timeline).AppendFormat(b, time.RFC3339)
+	b = e.created.AppendFormat(b, time.RFC3339)
 	return append(b, `"}`...)
+}
+
+// appendText appends a JSON string.
+func appendText(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s) // strings always encode
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
 }
 
 // loginPage is what a captive portal or an expired session answers.

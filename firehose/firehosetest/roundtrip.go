@@ -3,13 +3,10 @@ package firehosetest
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -40,7 +37,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !sleep(ctx, down) {
 			return nil, context.Cause(ctx)
 		}
-		return nil, &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+		return nil, x.resetError()
 	}
 	x.answer()
 	if !sleep(ctx, down) {

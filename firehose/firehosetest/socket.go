@@ -14,8 +14,9 @@ import (
 //
 // GET /_oracle is the Verdict as JSON. POST /_oracle/killed calls Killed with
 // the present instant, or with that of the query parameter at (RFC 3339).
-// POST /_oracle/published calls Published with each line of its body. None of
-// them is counted as a request.
+// POST /_oracle/published calls Published with each line of its body. POST
+// /_oracle/items calls Items with its body, an ItemReport as JSON, and answers
+// the ItemVerdict. None of them is counted as a request.
 func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rest, ok := oraclePath(r); ok {
 		status, body := o.consult(r, rest)

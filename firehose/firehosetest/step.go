@@ -81,13 +81,6 @@ type Fault struct {
 	Step        Step    // Times is ignored
 }
 
-// Outage is a span in which every connection is cut before an answer, given
-// as durations since New.
-type Outage struct {
-	From time.Duration // its beginning
-	To   time.Duration // its end, which is outside
-}
-
 func (s Step) validate() error {
 	switch {
 	case s.Kind < 0 || s.Kind >= kinds:

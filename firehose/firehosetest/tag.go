@@ -19,6 +19,7 @@ type variant [32]byte
 // tagMemory keeps what was last computed for a resource.
 type tagMemory struct {
 	accept  string
+	token   credential
 	variant *variant
 	digest  uint64
 	tag     string

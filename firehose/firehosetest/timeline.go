@@ -122,6 +122,11 @@ type page struct {
 	top  int64
 	size int
 	late []int64
+
+	feed   *feed   // of a replay; nil: of a timeline
+	items  []int32 // arrivals
+	above  int32   // in front of the first; below 0: none
+	bottom bool    // it ends with the oldest
 }
 
 func (p page) event(i int) int64 {

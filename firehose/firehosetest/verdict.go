@@ -38,10 +38,11 @@ type Verdict struct {
 	// Modified and NotModified count complete answers 200 and 304 to polls.
 	Modified    int64 `json:"modified"`
 	NotModified int64 `json:"not_modified"`
-	// Items counts distinct event ids on page one of complete answers 200.
+	// Items counts distinct event ids on page one of complete answers 200, of
+	// [Config.Replay] those on any page.
 	Items int64 `json:"items"`
 
-	// Impolite is the sum of the counters from Early to CredentialLeak.
+	// Impolite is the sum of the counters from Early to StaleToken.
 	Impolite int64 `json:"impolite"`
 	// Early counts polls before the permitted instant of their resource: the
 	// beginning of the last answer plus its X-Poll-Interval (G-1, G-2), plus
@@ -74,6 +75,9 @@ type Verdict struct {
 	// CredentialLeak counts requests with an Authorization that was first
 	// used at another origin, which redirected its holder here (G-18).
 	CredentialLeak int64 `json:"credential_leak"`
+	// StaleToken counts requests with a token of which an answer had said that
+	// it was replaced (S-401), see [Origin.Rotate].
+	StaleToken int64 `json:"stale_token"`
 
 	// Unknowable counts requests that broke a rule of which the client could
 	// not know, since the answer never reached it: it was cut off, or its
@@ -110,7 +114,7 @@ type Verdict struct {
 // impolite is the sum of the counters of impoliteness.
 func (v *Verdict) impolite() int64 {
 	return v.Early + v.Parked + v.Overdraft + v.Overlap + v.Concurrency +
-		v.BadValidator + v.Unconditional + v.CredentialLeak
+		v.BadValidator + v.Unconditional + v.CredentialLeak + v.StaleToken
 }
 
 // verdict sums up. It moves the oracle's clock to now.

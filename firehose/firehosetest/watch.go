@@ -93,7 +93,7 @@ func (w *Watcher) depart(req *http.Request) (*flight, instant) {
 	key, _ := keyOf(req.URL)
 	var r *resource
 	if len(key.target) <= longestTarget {
-		r = w.find(originOf(req), authorization, key, "")
+		r = w.find(originOf(req), w.credential(authorization), key, "")
 	}
 	if r == nil {
 		w.counts.Requests++

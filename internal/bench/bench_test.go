@@ -13,8 +13,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if text, ok := os.LookupEnv(sampleVariable); ok {
-		os.Exit(child(text, os.Stdout, os.Stderr))
+	if code, ok := role(); ok {
+		os.Exit(code)
 	}
 	// Else, under the race detector, every child would sleep at its end.
 	if err := os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0"); err != nil {
@@ -25,7 +25,10 @@ func TestMain(m *testing.M) {
 
 // small appends to sizes that take no time.
 func small(args ...string) []string {
-	return append([]string{"-runs", "1", "-sizes", "100,200", "-restarts", "50", "-storm", "20"}, args...)
+	return append([]string{
+		"-runs", "1", "-sizes", "100,200", "-restarts", "50", "-storm", "20",
+		"-waiting", "200", "-span", "200ms", "-window", "200ms", "-connections", "2", "-urls", "40", "-every", "200ms", "-fleet-window", "400ms",
+	}, args...)
 }
 
 // TestAll takes every sample once, each in a process of its own, and reads the
@@ -43,7 +46,7 @@ func TestAll(t *testing.T) {
 			for i, cell := range row {
 				switch v, err := strconv.ParseFloat(strings.TrimSuffix(strings.ReplaceAll(cell, ",", ""), "x"), 64); {
 				case i == 0, table.head[i] == "": // the name, and the note
-				case dies && cell != dead, !dies && (err != nil || v <= 0):
+				case dies && cell != dead, !dies && cell != "-" && (err != nil || v < 0):
 					t.Errorf("%s: %s of %s is %q", table.title, table.head[i], row[0], cell)
 				}
 			}
@@ -53,14 +56,15 @@ func TestAll(t *testing.T) {
 		"100 idle services", "200 idle services",
 		"One service, 50 restarts after an error", "One service, 50 restarts after a panic",
 		"20 services fail at once with an error", "20 services fail at once with a panic",
+		"200 items wait, one of them due every 1ms", "One poll answered 304, over 2 connections", "40 URLs, each of them every 200ms",
 	}
 	for i := range want { // first the systems, then the ratios
-		want[i] += "\n" + want[i]
+		want[i] += strings.Repeat("\n"+want[i], 1+strings.Count(want[i], "One poll")) // of ours in memory and with a file
 	}
 	if got, want := strings.Join(titles, "\n"), strings.Join(append(want, "Growth"), "\n"); got != want {
 		t.Errorf("got tables\n%s\nwant\n%s", got, want)
 	}
-	if samples := strings.Count(log.String(), "1/1 "); samples != 6*6 {
+	if samples := strings.Count(log.String(), "1/1 "); samples != 6*6+6+3+6 {
 		t.Errorf("%d samples\n%s", samples, &log)
 	}
 }
@@ -75,14 +79,18 @@ func TestTake(t *testing.T) {
 	}
 	for _, b := range plan.blocks() {
 		for _, s := range b.systems {
-			x := sample{System: s.name, Measure: b.measure.name, Way: b.way, Size: b.size}
+			x := b.sample
+			x.System = s.name
 			if x.fatal() {
 				continue
 			}
 			t.Run(x.String(), func(t *testing.T) {
-				figures, err := b.measure.run(b.measure.entry(s).start, x)
+				figures, err := b.measure.entry(s).take(x)
 				if err != nil {
 					t.Fatal(err)
+				}
+				if b.measure.name == fleet && (s.name == ours || s.name == bareFleet) && figures[impolite] > 0 {
+					t.Errorf("%v impolite requests, by %v ms at most", figures[impolite], figures[earliest])
 				}
 				figures[memory] = 1
 				if err := b.measure.complete(x, reading{Figures: figures}); err != nil {
@@ -106,7 +114,7 @@ func TestChildRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                     "unexpected end of JSON input",
 		`{"System": "otp"}`:    `system "otp" is none of goroutines, `,
-		`{"System": "suture"}`: `measure "" is none of idle, restart, storm`,
+		`{"System": "suture"}`: `measure "" is none of idle, restart, storm, waiting, poll, fleet`,
 		`{"System": "goroutines", "Measure": "storm"}`:                          "goroutines storm 0: goroutines is not compared",
 		`{"System": "respawn", "Measure": "storm", "Way": "error", "Size": -1}`: "is not between",
 	} {
@@ -156,12 +164,14 @@ func TestRead(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	for args, want := range map[string]string{
-		"-sizes 10,x":      `-sizes: "x" is not a number`,
-		"-sizes 10,0":      "-sizes: 0 is not between 1 and 1000000",
-		"-runs 0":          "-runs: 0 is not",
+		"-sizes 10,x":      `"x" is not a number`,
+		"-sizes 10,0":      "-sizes: 0 is not between 1 and 10000000",
+		"-runs -1":         "-runs: -1 is not",
+		"-every 1ns":       "-every: 1ns is not",
+		"-window 1h":       "-window: 1h0m0s is not",
 		"-restarts -1":     "-restarts: -1 is not",
-		"-storm 1000001":   "-storm: 1000001 is not",
-		"-only idle,speed": `-only: measure "speed" is none of idle, restart, storm`,
+		"-storm 10000001":  "-storm: 10000001 is not",
+		"-only idle,speed": `-only: measure "speed" is none of idle, restart, storm, `,
 		"-peers otp":       `-peers: system "otp" is none of goroutines, `,
 		"idle":             `"idle" is not a flag`,
 		"-nonsense":        "not defined: -nonsense",
@@ -181,7 +191,7 @@ func TestFlags(t *testing.T) {
 	}
 	var got []string
 	for _, b := range p.blocks() {
-		got = append(got, b.measure.name+" "+b.way+" "+strconv.Itoa(b.size)+" "+strings.Join(names(b.systems), ","))
+		got = append(got, b.measure.name+" "+b.sample.Way+" "+strconv.Itoa(b.sample.Size)+" "+strings.Join(names(b.systems), ","))
 	}
 	if want := []string{
 		"storm error 10000 dskit,suture,cannedos", "storm panic 10000 dskit,suture,cannedos",

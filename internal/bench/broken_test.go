@@ -91,11 +91,8 @@ func TestBroken(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name+" "+test.system, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m, err := findMeasure(test.x.Measure)
-				if err != nil {
-					t.Fatal(err)
-				}
-				_, err = m.run(broken(t)[test.system], test.x)
+				run := map[string]func(start, sample) (map[string]float64, error){idle: runIdle, restart: runRestart, storm: runStorm}
+				_, err := run[test.x.Measure](broken(t)[test.system], test.x)
 				if err == nil || !strings.Contains(err.Error(), test.want) {
 					t.Errorf("got error %v, want %q", err, test.want)
 				}

@@ -1,6 +1,7 @@
-// Command bench measures package scheduler beside suture, dskit services,
-// oklog/run and plain goroutines, and prints the figures as Markdown tables.
-// In the root of the workspace:
+// Command bench measures what the library is made of, and all of it end to end,
+// beside what a user would pick instead, and prints the figures as Markdown
+// tables: supervision, waiting, one poll, and many URLs at one origin. In the root
+// of the workspace:
 //
 //	go run ./internal/bench
 //
@@ -21,12 +22,24 @@ import (
 )
 
 func main() {
-	if text, ok := os.LookupEnv(sampleVariable); ok {
-		os.Exit(child(text, os.Stdout, os.Stderr))
+	if code, ok := role(); ok {
+		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	os.Exit(parent(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// role plays the part that the environment gives to a process that this program
+// has started, and returns its exit code.
+func role() (code int, ok bool) {
+	if text, ok := os.LookupEnv(originVariable); ok { // first: an origin is the child of a sample
+		return serveOrigin(text, os.Stdin, os.Stdout, os.Stderr), true
+	}
+	if text, ok := os.LookupEnv(sampleVariable); ok {
+		return child(text, os.Stdout, os.Stderr), true
+	}
+	return 0, false
 }
 
 // parent takes all the samples, each in a process of its own, and prints the

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 )
 
 // sampleVariable is the environment variable that makes the program a child: it
@@ -21,7 +22,10 @@ const sampleVariable = "CANNEDOS_BENCH_SAMPLE"
 // sample is one process that measures one system once.
 type sample struct {
 	System, Measure, Way string
-	Size                 int // services, or restarts of the one service
+	Size                 int // services, restarts of the one service, items, connections, or URLs
+
+	Span, Every, Window time.Duration // of items, of URLs, and how long it is measured; see plan
+	Profiles            string        // a folder; empty: none
 }
 
 func (x sample) String() string {
@@ -60,14 +64,14 @@ func (x sample) take() (reading, error) {
 	if err != nil {
 		return reading{}, err
 	}
-	begin := m.entry(s).start
+	e := m.entry(s)
 	switch {
-	case begin == nil:
+	case !e.compared(x.Size):
 		return reading{}, fmt.Errorf("%v: %s is not compared in this", x, x.System)
 	case x.Size < 1 || x.Size > maxSize:
 		return reading{}, fmt.Errorf("%v: the size is not between 1 and %d", x, maxSize)
 	}
-	figures, err := m.run(begin, x)
+	figures, err := e.take(x)
 	if err != nil {
 		return reading{}, fmt.Errorf("%v: %w", x, err)
 	}
@@ -78,7 +82,7 @@ func (x sample) take() (reading, error) {
 // complete refuses a reading that lacks a figure, or has one that can't be.
 func (m measure) complete(x sample, r reading) error {
 	for _, f := range m.figures {
-		if v, ok := r.Figures[f.name]; !ok || v <= 0 {
+		if v, ok := r.Figures[f.name]; !ok || v < 0 || v == 0 && !f.zero || v != v {
 			return fmt.Errorf("%v: %s is %v, which can't be", x, f.name, v)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // dead stands where a panic ends the process, which a sample has shown.
@@ -18,7 +19,7 @@ const dead = "process dies"
 // write prints the tables.
 func (p *plan) write(out io.Writer, all []results) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Supervision, side by side\n\n%s\n\n", p.method())
+	fmt.Fprintf(&b, "# Side by side\n\n%s\n\n", p.method())
 	for _, r := range all {
 		r.table(&b)
 		r.ratios(&b)
@@ -39,7 +40,9 @@ func (p *plan) method() string {
 		}
 		for _, d := range info.Deps {
 			switch d.Path {
-			case "github.com/thejerf/suture/v4", "github.com/grafana/dskit", "github.com/oklog/run":
+			case "github.com/thejerf/suture/v4", "github.com/grafana/dskit", "github.com/oklog/run",
+				"github.com/RussellLuo/timingwheel", "github.com/antlabs/timer", "github.com/go-co-op/gocron/v2",
+				"github.com/gocolly/colly/v2", "github.com/gregjones/httpcache", "github.com/hashicorp/go-retryablehttp":
 				versions = append(versions, strings.TrimPrefix(d.Path, "github.com/")+" "+d.Version)
 			}
 		}
@@ -55,20 +58,37 @@ func (p *plan) method() string {
 			facts = append(facts, name+"="+value)
 		}
 	}
-	return strings.Join(facts, "; ") + fmt.Sprintf(". Samples of each figure: %d, of which the median is printed, "+
-		"each from a fresh process, the systems in shuffled order. No system waits before a restart.", p.runs)
+	runs := defaultRuns()
+	if p.runs > 0 {
+		runs = strconv.Itoa(p.runs)
+	}
+	return strings.Join(facts, "; ") + ". Samples of each figure: " + runs + "; the median is printed. " +
+		"Each is from a fresh process, the systems in shuffled order. No system waits before a restart. " +
+		"Processor time is that of the client alone."
 }
 
 func (r *results) title() string {
-	way := r.way
+	way := r.sample.Way
 	switch way {
 	case byError:
 		way = "an error"
 	case byPanic:
 		way = "a panic"
 	}
-	title := strings.ReplaceAll(r.measure.title, "{size}", grouped(r.size))
-	return strings.ReplaceAll(title, "{way}", way)
+	x := r.sample
+	return strings.NewReplacer("{size}", grouped(x.Size), "{way}", way, "{every}", short(x.Every),
+		"{gap}", short(x.Span/time.Duration(x.Size))).Replace(r.measure.title)
+}
+
+// short writes a duration for a title.
+func short(d time.Duration) string {
+	for _, unit := range []time.Duration{time.Second, time.Millisecond, time.Microsecond} {
+		if d >= unit {
+			d = d.Round(unit / 10)
+			break
+		}
+	}
+	return d.String()
 }
 
 func (r *results) table(b *bytes.Buffer) {
@@ -91,21 +111,30 @@ func (r *results) table(b *bytes.Buffer) {
 	b.WriteString("\n")
 }
 
-// ratios prints how ours stands to the floor and to suture, and within what
-// bounds its samples were.
+// ratios prints how ours stands to others, and within what bounds its samples
+// were.
 func (r *results) ratios(b *bytes.Buffer) {
-	fmt.Fprintf(b, "| %s | median | least | most | to %s | to %s |\n|---|---:|---:|---:|---:|---:|\n", ours, r.measure.floor, sutures)
+	for _, own := range []string{oursFile, ours} {
+		if len(r.readings[own]) > 0 {
+			r.ratiosOf(b, own)
+		}
+	}
+}
+
+func (r *results) ratiosOf(b *bytes.Buffer, own string) {
+	fmt.Fprintf(b, "| %s | median | least | most | to %s |\n|---|---:|---:|---:|%s\n", own,
+		strings.Join(r.measure.beside, " | to "), strings.Repeat("---:|", len(r.measure.beside)))
 	for _, f := range r.measure.figures {
-		median, ok := r.median(ours, f.name)
+		median, ok := r.median(own, f.name)
 		if !ok {
 			continue
 		}
-		values := r.values(ours, f.name)
+		values := r.values(own, f.name)
 		fmt.Fprintf(b, "| %s | %s | %s | %s |", f.heading,
 			number(median), number(slices.Min(values)), number(slices.Max(values)))
-		for _, other := range []string{r.measure.floor, sutures} {
+		for _, other := range r.measure.beside {
 			cell := "-"
-			if v, ok := r.median(other, f.name); ok {
+			if v, ok := r.median(other, f.name); ok && v > 0 {
 				cell = number(median/v) + "x"
 			}
 			fmt.Fprintf(b, " %s |", cell)
@@ -124,9 +153,9 @@ func growth(b *bytes.Buffer, all []results) {
 	}
 	b.WriteString("## Growth\n\n| system |")
 	for i, to := range sizes[1:] {
-		from := sizes[i].size
+		from := sizes[i].sample.Size
 		fmt.Fprintf(b, " start, %[1]s to %[2]s (%[3]sx) | stop, %[1]s to %[2]s (%[3]sx) |",
-			grouped(from), grouped(to.size), number(float64(to.size)/float64(from)))
+			grouped(from), grouped(to.sample.Size), number(float64(to.sample.Size)/float64(from)))
 	}
 	b.WriteString("\n|---|" + strings.Repeat("---:|---:|", len(sizes)-1) + "\n")
 	for _, s := range sizes[0].systems {
@@ -170,6 +199,9 @@ func (r *results) median(system, figure string) (float64, bool) {
 
 // number writes three digits that count, or all of the whole ones.
 func number(v float64) string {
+	if v == 0 {
+		return "0"
+	}
 	decimals := 3
 	for at := 1.0; decimals > 0 && v >= at; at *= 10 {
 		decimals--

@@ -52,7 +52,7 @@ func readTables(t *testing.T, text string) []markdown {
 
 // made are results with the given readings of one figure.
 func made(m measure, way string, size int, figure string, by map[string][]float64) results {
-	r := results{readings: make(map[string][]reading), block: block{measure: m, way: way, size: size}}
+	r := results{readings: make(map[string][]reading), block: block{measure: m, sample: sample{Way: way, Size: size}}}
 	for _, s := range systems() {
 		values, ok := by[s.name]
 		if !ok {

@@ -27,6 +27,9 @@ import (
 // value is the file.
 const checkInEnv = "CANNEDOS_CHECKIN_TEST_CHILD"
 
+// checkInEvery is as often as a service may check in.
+const checkInEvery = scheduler.MinSaveEvery
+
 // said is a state store that says on standard output what it is given and what
 // it has acknowledged.
 type said struct{ *db.States }
@@ -73,7 +76,7 @@ func TestCheckInChild(t *testing.T) {
 	states, err := db.NewStates(file, "state")
 	require.NoError(t, err)
 	s, err := scheduler.New(scheduler.Config{States: said{states}, Services: []scheduler.Spec{
-		{Alias: "tally", Service: &tally{}, SaveEvery: 20 * time.Millisecond},
+		{Alias: "tally", Service: &tally{}, SaveEvery: checkInEvery},
 	}})
 	require.NoError(t, err)
 	require.NoError(t, s.Serve(t.Context()))
@@ -87,41 +90,60 @@ func TestKillCheckIn(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	path := filepath.Join(t.TempDir(), "states.db")
-	sent, acknowledged, total := "", "", 0
-	for round := range 15 {
-		child := exec.Command(os.Args[0], "-test.run=^TestCheckInChild$")
-		child.Env = append(os.Environ(), checkInEnv+"="+path)
-		var complaint strings.Builder
-		child.Stderr = &complaint
-		out, err := child.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, child.Start())
-		restored := acknowledged == "" // there may be nothing to be given back
-		lines := bufio.NewScanner(out) // each was written at once, so none is cut
-		for left := 2 + random.IntN(40); lines.Scan(); {
-			verb, state, _ := strings.Cut(lines.Text(), " ")
-			switch verb {
-			case "restored":
-				restored = true
-				require.Contains(t, []string{acknowledged, sent}, state, "round %d", round)
-				acknowledged, sent = state, state
-			case "sent":
-				require.True(t, restored, "round %d: it checked in before it was given back anything", round)
-				sent = state
-			case "acknowledged":
-				require.Equal(t, sent, state)
-				acknowledged = state
-				total++
+	const rounds = 15
+	var kept checkIns
+	for round := range rounds {
+		kept.killOne(t, round, path, 1+random.IntN(8), time.Duration(random.Int64N(int64(2*checkInEvery))))
+	}
+	t.Logf("%d check-ins acknowledged, the last %s; %d times the one on its way had arrived",
+		kept.total, kept.acknowledged, kept.ahead)
+}
+
+// checkIns are what the processes said so far.
+type checkIns struct {
+	sent, acknowledged string // the latest
+	total              int    // acknowledged
+	ahead              int    // given back, though not acknowledged
+}
+
+// killOne starts a process and kills it: some time after so many check-ins were
+// acknowledged.
+func (c *checkIns) killOne(t *testing.T, round int, path string, after int, wait time.Duration) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	child := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestCheckInChild$")
+	child.Env = append(os.Environ(), checkInEnv+"="+path)
+	var said, complaint strings.Builder
+	child.Stderr = &complaint
+	out, err := child.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	restored := c.acknowledged == "" // there may be nothing to be given back
+	lines := bufio.NewScanner(out)   // each was written at once, so none is cut
+	for lines.Scan() {
+		fmt.Fprintln(&said, lines.Text())
+		verb, state, _ := strings.Cut(lines.Text(), " ")
+		switch verb {
+		case "restored":
+			restored = true
+			require.Contains(t, []string{c.acknowledged, c.sent}, state, "round %d", round)
+			if state != c.acknowledged {
+				c.ahead++
 			}
-			if left--; left == 0 {
-				// Somewhere in the time until the check-in after the next.
-				<-time.After(time.Duration(random.IntN(40_000)) * time.Microsecond)
-				require.NoError(t, child.Process.Kill())
+			c.acknowledged, c.sent = state, state
+		case "sent":
+			require.True(t, restored, "round %d: it checked in before it was given back anything", round)
+			c.sent = state
+		case "acknowledged":
+			require.Equal(t, c.sent, state)
+			c.acknowledged = state
+			c.total++
+			if after--; after == 0 {
+				time.AfterFunc(wait, func() { _ = child.Process.Kill() }) // fails if it ended, as is found below
 			}
 		}
-		exit, ok := errors.AsType[*exec.ExitError](child.Wait())
-		require.True(t, ok && !exit.Exited(), "round %d: the child ended by itself: %s", round, &complaint)
 	}
-	require.Greater(t, total, 50)
-	t.Logf("%d check-ins acknowledged, the last %s", total, acknowledged)
+	exit, ok := errors.AsType[*exec.ExitError](child.Wait())
+	require.True(t, ok && !exit.Exited(), "round %d: the child ended by itself: %v\n%s%s", round, child.ProcessState, &said, &complaint)
+	require.LessOrEqual(t, after, 0, "round %d: it checked in too rarely\n%s%s", round, &said, &complaint)
 }

@@ -8,7 +8,8 @@
 //   - that no package keeps mutable state in package-level variables;
 //   - that every exported name is documented;
 //   - that functions fit a screen or two, and that packages have telling names;
-//   - that every fuzz target starts from seeds.
+//   - that every fuzz target starts from seeds;
+//   - that each test which a document names exists.
 //
 // The tables at the top of each file are data: a new package needs a line in
 // the import table before it builds green. Each check is itself proven, by

@@ -24,6 +24,7 @@ const (
 	testify   = "github.com/stretchr/testify"
 	porcupine = "github.com/anishathalye/porcupine"
 	cron      = "github.com/netresearch/go-cron"
+	httpsfv   = "github.com/dunglas/httpsfv"
 )
 
 // Tests may import these besides what their package may.
@@ -39,6 +40,7 @@ var importTable = []rule{
 	{packages: ".", tests: []string{"resource/...", "db", "queue", "scheduler", "firehose/...", "firehose/firehosetest"}},
 
 	{packages: "resource", never: []string{"net", "os/exec", "database/sql"}},
+	{packages: "resource/ietf", ours: []string{"resource"}, others: []string{httpsfv}, never: []string{"net", "os/exec", "database/sql"}},
 	{packages: "resource/...", ours: []string{"resource"}, never: []string{"net", "os/exec", "database/sql"}},
 
 	{packages: "db", tests: []string{"db/dbtest"}, never: []string{"net/http"}},
@@ -54,7 +56,7 @@ var importTable = []rule{
 	{
 		packages: "firehose",
 		ours:     []string{"resource/...", "db", "queue", "scheduler"},
-		tests:    []string{"firehose/firehosetest", "queue/queuetest", "db/dbtest"},
+		tests:    []string{"firehose/firehosetest", "firehose/feeds", "queue/queuetest", "db/dbtest"},
 		others:   []string{rate},
 	},
 	{
@@ -62,6 +64,12 @@ var importTable = []rule{
 		ours:     []string{"firehose", "resource/...", "db", "queue", "scheduler"},
 		tests:    []string{"firehose/firehosetest", "queue/queuetest", "db/dbtest"},
 		others:   []string{rate},
+	},
+	// Readers of feeds are pure functions of a response.
+	{
+		packages: "firehose/feeds",
+		ours:     []string{"firehose", "resource/..."},
+		never:    []string{"net", "net/http", "os", "database/sql", "math/rand/v2"},
 	},
 	// The oracle must not share a mistake with what it judges.
 	{packages: "firehose/firehosetest"},
@@ -228,6 +236,8 @@ func TestImports(t *testing.T) {
 		{"resource", "a_test.go", testify + "/require", ""},
 		{"resource", "a.go", testify + "/require", "others' modules"},
 		{"resource/ietf", "a.go", module + "/resource", ""},
+		{"resource/ietf", "a.go", httpsfv, ""},
+		{"resource", "a.go", httpsfv, "others' modules"},
 
 		{"db", "a.go", module + "/resource", "db must not import"},
 		{"db", "a.go", module + "/db/dbtest", "a test kit"},
@@ -259,6 +269,9 @@ func TestImports(t *testing.T) {
 		{"firehose/cmd/origin", "a.go", module + "/firehose/firehosetest", ""},
 		{"firehose/cmd/origin", "a.go", tint, ""},
 		{"firehose/feeds", "a.go", module + "/firehose", ""},
+		{"firehose/feeds", "a.go", module + "/db", "firehose/feeds must not import"},
+		{"firehose/feeds", "a.go", "net/http", `firehose/feeds must not import "net/http"`},
+		{"firehose/feeds", "a.go", rate + "/rate", "others' modules"},
 
 		{"examples/firehose", "a.go", module + "/firehose/firehosetest", ""},
 		{"examples/customqueue/run", "a.go", module + "/examples/customqueue", ""},

@@ -13,7 +13,7 @@ const goVersion = "1.26.0"
 
 // What the root module may require. Whoever imports it gets these and no more.
 var (
-	directModules = []string{rate, tint, testify, porcupine, cron}
+	directModules = []string{rate, tint, testify, porcupine, cron, httpsfv}
 	// What testify brings.
 	indirectModules = []string{
 		"github.com/davecgh/go-spew", "github.com/pmezard/go-difflib", "github.com/stretchr/objx",

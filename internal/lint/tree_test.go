@@ -142,7 +142,7 @@ func load(t *testing.T) *tree {
 func watch(t *testing.T, root string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(_ string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Name() == ".git" {
+		if err == nil && entry.IsDir() && entry.Name() == ".git" { // a file in a work tree of its own
 			return fs.SkipDir
 		}
 		return err

@@ -2,9 +2,15 @@
 // line of JSON, with the seed and the commit:
 //
 //	go run ./internal/prove sim           seven simulated days of 1,000 resources
+//	go run ./internal/prove politeness    seven simulated days of 20,000 resources, seven dialects
 //	go run ./internal/prove supervise     1,000 random trees of services against a model
 //	go run ./internal/prove kill          100 times SIGKILL of a polling process
+//	go run ./internal/prove soak          20 minutes of a million resources over real sockets
+//	go run ./internal/prove growth        what a poll costs among ten thousand and among a million
+//	go run ./internal/prove herd          a million resources that are due at once, in virtual time
+//	go run ./internal/prove rest          ten million resources at rest in memory
 //	go run ./internal/prove fuzz          each fuzz target for two minutes
+//	go run ./internal/prove mutants       package resource, changed in 1,600 places, against its tests
 //
 // Each is the long form of a test that runs with the others, through the same
 // code. The exit status is 0 if what had to hold has held.
@@ -13,6 +19,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -21,6 +28,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -33,6 +41,9 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// names are those of all proofs.
+const names = "sim, politeness, supervise, kill, soak, growth, herd, rest, fuzz, mutants"
 
 // proof is one long proof: a test of the project with other arguments.
 type proof struct {
@@ -47,15 +58,37 @@ type options struct {
 	times     int
 	seeds     int
 	fuzz      time.Duration
+	files     string
+
+	length, interval time.Duration
+	store, fleets    string
 }
 
 func proofs() map[string]proof {
 	return map[string]proof{
 		"sim": {pkg: "./firehose", test: "TestSimulation", mark: "simulation: ", args: func(seed uint64, o options) []string {
-			return []string{fmt.Sprintf("-sim.hours=%v", o.hours), fmt.Sprintf("-sim.seed=%d", seed), fmt.Sprintf("-sim.resources=%d", o.resources)}
+			return []string{fmt.Sprintf("-sim.hours=%v", o.hours), fmt.Sprintf("-sim.seed=%d", seed), fmt.Sprintf("-sim.resources=%d", cmp.Or(o.resources, 1000))}
+		}},
+		"politeness": {pkg: "./firehose", test: "TestPoliteness", mark: "politeness: ", args: func(seed uint64, o options) []string {
+			return []string{fmt.Sprintf("-polite.hours=%v", o.hours), fmt.Sprintf("-polite.seed=%d", seed), fmt.Sprintf("-polite.resources=%d", cmp.Or(o.resources, 20_000))}
 		}},
 		"supervise": {pkg: "./scheduler", test: "TestRandom", mark: "random: ", args: func(seed uint64, o options) []string {
 			return []string{fmt.Sprintf("-random.seeds=%d", o.seeds), fmt.Sprintf("-random.first=%d", seed)}
+		}},
+		"soak": {pkg: "./firehose", test: "TestSoak", mark: "soak: ", args: func(seed uint64, o options) []string {
+			return []string{
+				fmt.Sprintf("-soak.resources=%d", cmp.Or(o.resources, 1_000_000)), fmt.Sprintf("-soak.for=%v", o.length),
+				fmt.Sprintf("-soak.interval=%v", o.interval), fmt.Sprintf("-soak.seed=%d", seed),
+			}
+		}},
+		"growth": {pkg: "./firehose", test: "TestGrowth", mark: "growth: ", args: func(_ uint64, o options) []string {
+			return []string{"-growth.small=10000", fmt.Sprintf("-growth.large=%d", cmp.Or(o.resources, 1_000_000)), "-growth.cases=" + o.fleets}
+		}},
+		"herd": {pkg: "./firehose", test: "TestHerd", mark: "herd: ", args: func(seed uint64, o options) []string {
+			return []string{fmt.Sprintf("-herd.resources=%d", cmp.Or(o.resources, 1_000_000)), fmt.Sprintf("-herd.seed=%d", seed)}
+		}},
+		"rest": {pkg: "./firehose", test: "TestRest", mark: "rest: ", args: func(_ uint64, o options) []string {
+			return []string{fmt.Sprintf("-rest.resources=%d", cmp.Or(o.resources, 10_000_000)), "-rest.db=" + o.store}
 		}},
 		"kill": {pkg: "./internal/integration", test: "TestKill", mark: "kill: ", tags: "integration", args: func(seed uint64, o options) []string {
 			return []string{fmt.Sprintf("-kill.times=%d", o.times), fmt.Sprintf("-kill.seed=%d", seed)}
@@ -74,18 +107,23 @@ type result struct {
 }
 
 func run(args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("prove sim|supervise|kill|fuzz", flag.ContinueOnError)
+	flags := flag.NewFlagSet("prove "+strings.ReplaceAll(names, ", ", "|"), flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var o options
 	seed := flags.Uint64("seed", 0, "seed (default: random)")
-	flags.Float64Var(&o.hours, "hours", 7*24, "sim: simulated hours")
-	flags.IntVar(&o.resources, "resources", 1000, "sim: resources")
+	flags.Float64Var(&o.hours, "hours", 7*24, "sim, politeness: simulated hours")
+	flags.IntVar(&o.resources, "resources", 0, "sim, politeness, soak, growth, herd, rest: resources (default 1000, 20,000, three times a million, and ten million)")
 	flags.IntVar(&o.times, "times", 100, "kill: how often")
 	flags.IntVar(&o.seeds, "seeds", 1000, "supervise: trees, each with the next seed")
 	flags.DurationVar(&o.fuzz, "time", 2*time.Minute, "fuzz: for each target")
+	flags.DurationVar(&o.length, "for", 20*time.Minute, "soak: how long")
+	flags.DurationVar(&o.interval, "interval", 5*time.Minute, "soak: between two polls of a resource, whole seconds")
+	flags.StringVar(&o.fleets, "fleets", "at rest", "growth: some of: at rest, with a store, in line, many hosts")
+	flags.StringVar(&o.store, "store", "none", "rest: none, memory for one in the memory of the process, or file")
+	flags.StringVar(&o.files, "files", "", "mutants: only files that match; fuzz: only targets, as cannedos/resource.FuzzLink: a part of the run")
 	if len(args) == 0 {
 		flags.Usage()
-		return errors.New("name a proof: sim, supervise, kill or fuzz")
+		return errors.New("name a proof: " + names)
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
@@ -96,12 +134,15 @@ func run(args []string, stdout, stderr io.Writer) error {
 	start := time.Now()
 	r := result{Proof: args[0], Commit: commit()}
 	var err error
-	if args[0] == "fuzz" {
-		r.Figures, err = fuzz(o.fuzz, stderr)
-	} else {
+	switch args[0] {
+	case "fuzz":
+		r.Figures, err = fuzz(o.fuzz, o.files, stderr)
+	case "mutants":
+		r.Figures, err = mutants(o.files, stderr)
+	default:
 		p, ok := proofs()[args[0]]
 		if !ok {
-			return fmt.Errorf("proof %q: want sim, supervise, kill or fuzz", args[0])
+			return fmt.Errorf("proof %q: want one of %s", args[0], names)
 		}
 		r.Seed = *seed
 		r.Figures, err = p.run(*seed, o, stderr)
@@ -138,7 +179,11 @@ func (p proof) run(seed uint64, o options, stderr io.Writer) (json.RawMessage, e
 }
 
 // fuzz runs each fuzz target of the module for a while.
-func fuzz(each time.Duration, stderr io.Writer) (json.RawMessage, error) {
+func fuzz(each time.Duration, which string, stderr io.Writer) (json.RawMessage, error) {
+	only, err := regexp.Compile(which)
+	if err != nil {
+		return nil, fmt.Errorf("-files: %w", err)
+	}
 	list, err := exec.Command("go", "list", "./...").Output()
 	if err != nil {
 		return nil, fmt.Errorf("list packages: %w", err)
@@ -151,7 +196,7 @@ func fuzz(each time.Duration, stderr io.Writer) (json.RawMessage, error) {
 			return nil, fmt.Errorf("list targets of %s: %w", pkg, err)
 		}
 		for name := range strings.FieldsSeq(string(names)) {
-			if !strings.HasPrefix(name, "Fuzz") {
+			if !strings.HasPrefix(name, "Fuzz") || !only.MatchString(pkg+"."+name) {
 				continue
 			}
 			cmd := exec.Command("go", "test", "-run=^$", "-fuzz=^"+name+"$", "-fuzztime="+each.String(), pkg)

@@ -351,11 +351,14 @@ func oneHolderAtATime(e *env) {
 		left    atomic.Int32
 	)
 	left.Store(count)
-	handle := func(s queue.Session, worker int, d queue.Delivery) error {
+	take := func(worker int, d queue.Delivery) {
 		id := d.Resource.ID
 		if other, held := holders.LoadOrStore(id, worker); held {
 			e.Errorf("resource %v is in the hands of %d and of %v", id, worker, other)
 		}
+	}
+	handle := func(s queue.Session, worker int, d queue.Delivery) error {
+		id := d.Resource.ID
 		mu.Lock()
 		handled[id]++
 		times := handled[id]
@@ -373,7 +376,21 @@ func oneHolderAtATime(e *env) {
 		}
 		return err
 	}
+	// Nobody goes on before all have something in hand, as far as the queue gives
+	// something to all.
+	met, missing := make(chan struct{}), atomic.Int32{}
+	missing.Store(sessions)
+	meet := func() {
+		if missing.Add(-1) == 0 {
+			close(met)
+		}
+		select {
+		case <-met:
+		case <-time.After(e.step):
+		}
+	}
 	e.together(sessions, func(worker int) {
+		first := sync.OnceFunc(meet)
 		s, err := q.Open(context.WithoutCancel(ctx))
 		if err != nil {
 			e.Errorf("Open: %v", err)
@@ -391,6 +408,10 @@ func oneHolderAtATime(e *env) {
 				}
 				return
 			}
+			for _, d := range ds {
+				take(worker, d)
+			}
+			first()
 			for _, d := range ds {
 				if err := handle(s, worker, d); err != nil {
 					e.Errorf("Commit: %v", err)

@@ -6,7 +6,10 @@
 // or after -for; it then exits with status 0. GET /_oracle is the verdict so
 // far. POST /_oracle/killed says that the client was killed just now, or at
 // the instant ?at=RFC3339. POST /_oracle/published reports published ids, one
-// a line.
+// a line. POST /_oracle/items judges a report on the items of -replay.
+//
+// -replay serves a recorded stream at /events, or a made one of the same
+// statistics, which -overlay makes denser and -speed faster.
 //
 // It listens on loopback unless -addr says otherwise, since anybody who
 // reaches it can stop it.
@@ -50,6 +53,7 @@ type options struct {
 	addr   string
 	length time.Duration
 	config firehosetest.Config
+	replay replay
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
@@ -85,6 +89,18 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.IntVar(&c.Concurrency, "concurrency", 100, "cap of requests in flight per credential")
 	fs.DurationVar(&c.Skew, "skew", 0, "added to the origin's clock")
 	fs.DurationVar(&c.Unread, "unread", 0, "answers so shortly before a kill may be unread; 0: 50ms")
+	fs.Func("dialect", "how limits are told: github, gitlab, ietf, three-headers, discord, retry-after or cache-control", func(s string) (err error) {
+		c.Dialect, err = firehosetest.DialectNamed(s)
+		return err
+	})
+	fs.Func("host", "`name=dialect` of a host name that tells its limits otherwise; may be repeated", func(s string) (err error) {
+		name, dialect, _ := strings.Cut(s, "=")
+		h := firehosetest.Host{Name: name}
+		h.Dialect, err = firehosetest.DialectNamed(dialect)
+		c.Hosts = append(c.Hosts, h)
+		return err
+	})
+	opt.replay.flags(fs)
 	fs.Func("faults", "probabilities, such as reset=0.01,truncate=0.01,slow=0.01,503=0.02", func(s string) (err error) {
 		c.Faults, err = parseFaults(s)
 		return err
@@ -98,7 +114,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if opt.length < 0 {
 		return opt, fmt.Errorf("origin: -for %v: must not be negative", opt.length)
 	}
-	return opt, nil
+	return opt, opt.replay.check()
 }
 
 func parseFaults(s string) ([]firehosetest.Fault, error) {
@@ -130,6 +146,9 @@ func parseFaults(s string) ([]firehosetest.Fault, error) {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	opt, err := parse(args, stderr)
 	if err != nil {
+		return err
+	}
+	if opt.config.Replay, err = opt.replay.load(opt.config.Seed, opt.config.Late); err != nil {
 		return err
 	}
 	origin, err := firehosetest.New(opt.config)

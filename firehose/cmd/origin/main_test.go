@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -118,12 +120,27 @@ func TestCommand(t *testing.T) {
 	})
 }
 
+// A replay is served, and judged by a report.
+func TestReplay(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "items.csv")
+	require.NoError(t, os.WriteFile(file, []byte("unix_ts,id,type,repo\n5,1,PushEvent,a/b\n5,2,ForkEvent,c/d\n6,3,,\n"), 0o600))
+	c := start(t, "-replay", file, "-overlay", "2", "-speed", "1000", "-dialect", "gitlab", "-host", "other.test=github")
+	body := ""
+	for !strings.Contains(body, `"id":"6"`) {
+		body = ask(t, "GET", c.url+"/events?again="+strconv.Itoa(len(body)))
+	}
+	require.Contains(t, body, `"type":"ForkEvent"`)
+	require.Contains(t, ask(t, "POST", c.url+"/_oracle/items"), `"shown":6`)
+	require.NoError(t, c.Process.Signal(syscall.SIGTERM))
+	require.EqualValues(t, 6, c.verdict(t).Items)
+}
+
 func TestRun(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	var out bytes.Buffer
 	args := "-rate 0 -poll-interval 0 -max-age 9s -limit 7 -anonymous-limit 3 -window 60s -secondary 0.1 -secondary-wait 3s " +
-		"-secondary-form date -buckets 2 -429 -late 0.1 -seed 9 -skew -3s -concurrency 1 -unread 1s -faults reset=0.1,503=0.2"
+		"-secondary-form date -buckets 2 -429 -late 0.1 -seed 9 -skew -3s -concurrency 1 -unread 1s -faults reset=0.1,503=0.2 -replay made -overlay 2"
 	require.NoError(t, run(ctx, strings.Fields(args), &out, io.Discard))
 	require.Equal(t, 2, strings.Count(out.String(), "\n"))
 }
@@ -141,6 +158,13 @@ func TestRunErrors(t *testing.T) {
 		"surplus":                    `argument "surplus"`,
 		"-rate -1":                   "Rate -1",
 		"-unknown":                   "not defined",
+		"-dialect klingon":           "must be github, gitlab",
+		"-host a=b":                  "must be github, gitlab",
+		"-host =github":              `name "": must be a host name`,
+		"-overlay 0":                 "-overlay 0: must be 1 to 1,000",
+		"-speed 0":                   "-speed 0: must be 0.001 to 1,000",
+		"-replay /nowhere":           "origin: -replay: open /nowhere",
+		"-replay " + os.Args[0]:      "origin: -replay " + os.Args[0] + ": firehosetest: arrivals: ",
 		"-faults reset=0.7,slow=0.7": "add up to",
 	} {
 		require.ErrorContains(t, run(t.Context(), strings.Fields(args), io.Discard, io.Discard), want, args)

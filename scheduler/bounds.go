@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// Defaults of a [Watch].
+// Defaults of [Bounds].
 const (
-	DefaultWatchWindow  = 10 * time.Second
-	DefaultWatchWindows = 3
-	DefaultWatchSamples = 1
+	DefaultBoundsWindow  = 10 * time.Second
+	DefaultBoundsWindows = 3
+	DefaultBoundsSamples = 1
 )
 
-// Bounds of a [Watch]; beyond them it is refused.
+// Limits of [Bounds]; beyond them they are refused.
 const (
-	MinWatchWindow  = 100 * time.Millisecond
-	MaxWatchWindows = 1000
-	MinStall        = time.Millisecond
+	MinBoundsWindow  = 100 * time.Millisecond
+	MaxBoundsWindows = 1000
+	MinStall         = time.Millisecond
 )
 
-// Watch says what a service is expected to do, and what follows when it does
+// Bounds say what a service is expected to do, and what follows when it does
 // not. The cop judges the operations that the service tells its [Meter] of, in
 // windows, from when the service is Started and until it is to stop: a window
 // that is not wholly within that time is thrown away, and what was held against
@@ -32,16 +32,16 @@ const (
 //
 // What the cop finds is the service's [Condition], one line of the log, and one
 // [Exception]; it is told once, not in every window, until it was over.
-type Watch struct {
-	// Window is the length of a window. Not below MinWatchWindow. Zero:
-	// DefaultWatchWindow.
+type Bounds struct {
+	// Window is the length of a window. Not below MinBoundsWindow. Zero:
+	// DefaultBoundsWindow.
 	Window time.Duration
 	// Windows is the number of windows in a row that must break a bound for a
-	// verdict. At most MaxWatchWindows. Zero: DefaultWatchWindows.
+	// verdict. At most MaxBoundsWindows. Zero: DefaultBoundsWindows.
 	Windows int
 	// Samples is the number of operations below which a window is not judged:
 	// it neither breaks a bound nor shows that it is kept. Zero:
-	// DefaultWatchSamples.
+	// DefaultBoundsSamples.
 	Samples int
 
 	// P50, P75, P95, P98, P99, P999, Max and Mean bound the latency of the
@@ -54,7 +54,7 @@ type Watch struct {
 	// flight; a run that has none is parked and not judged. Progress is an
 	// operation that ended, and [Meter.Progress]. A run that stalls is a
 	// zombie, which is reported, and ended and restarted if the Spec says
-	// Recover or the Watch says Restart; of a pool only that worker. Not judged
+	// Recover or the Bounds say Restart; of a pool only that worker. Not judged
 	// in windows: it is found within a moment. Not below MinStall. Zero: no
 	// bound.
 	Stall time.Duration
@@ -71,9 +71,9 @@ type Watch struct {
 	Hook Handler
 }
 
-func (w Watch) isZero() bool {
-	return w.Window == 0 && w.Windows == 0 && w.Samples == 0 && !w.bounded() &&
-		w.Stall == 0 && !w.Restart && w.Hook.Handle == nil && w.Hook.Name == "" && w.Hook.Timeout == 0
+func (b Bounds) isZero() bool {
+	return b.Window == 0 && b.Windows == 0 && b.Samples == 0 && !b.boundsLatency() &&
+		b.Stall == 0 && !b.Restart && b.Hook.Handle == nil && b.Hook.Name == "" && b.Hook.Timeout == 0
 }
 
 // latencyBound is one bound with its name, and what it bounds.
@@ -89,55 +89,55 @@ const (
 	meanPermille = maxPermille + 1
 )
 
-// bounds are the bounds of latency: first what is ordered, from lower to higher.
-func (w *Watch) bounds() [8]latencyBound {
+// latencies are the bounds of latency: first what is ordered, from lower to higher.
+func (b *Bounds) latencies() [8]latencyBound {
 	return [...]latencyBound{
-		{"P50", w.P50, 500}, {"P75", w.P75, 750}, {"P95", w.P95, 950}, {"P98", w.P98, 980},
-		{"P99", w.P99, 990}, {"P999", w.P999, 999}, {"Max", w.Max, maxPermille}, {"Mean", w.Mean, meanPermille},
+		{"P50", b.P50, 500}, {"P75", b.P75, 750}, {"P95", b.P95, 950}, {"P98", b.P98, 980},
+		{"P99", b.P99, 990}, {"P999", b.P999, 999}, {"Max", b.Max, maxPermille}, {"Mean", b.Mean, meanPermille},
 	}
 }
 
-func (w *Watch) bounded() bool {
-	for _, b := range w.bounds() {
-		if b.limit != 0 {
+func (b *Bounds) boundsLatency() bool {
+	for _, l := range b.latencies() {
+		if l.limit != 0 {
 			return true
 		}
 	}
 	return false
 }
 
-func (w Watch) resolve() Watch {
-	if w.Window == 0 {
-		w.Window = DefaultWatchWindow
+func (b Bounds) resolve() Bounds {
+	if b.Window == 0 {
+		b.Window = DefaultBoundsWindow
 	}
-	if w.Windows == 0 {
-		w.Windows = DefaultWatchWindows
+	if b.Windows == 0 {
+		b.Windows = DefaultBoundsWindows
 	}
-	if w.Samples == 0 {
-		w.Samples = DefaultWatchSamples
+	if b.Samples == 0 {
+		b.Samples = DefaultBoundsSamples
 	}
-	return w
+	return b
 }
 
 // validate refuses what can't be meant.
-func (w Watch) validate(alias string) error {
+func (b Bounds) validate(alias string) error {
 	refuse := func(field, format string, args ...any) error {
-		return &SpecError{Alias: alias, Field: "Watch." + field, Reason: fmt.Sprintf(format, args...)}
+		return &SpecError{Alias: alias, Field: "Bounds." + field, Reason: fmt.Sprintf(format, args...)}
 	}
 	switch {
-	case w.Window != 0 && w.Window < MinWatchWindow:
-		return refuse("Window", "%v is below %v; zero means the default", w.Window, MinWatchWindow)
-	case w.Windows < 0 || w.Windows > MaxWatchWindows:
-		return refuse("Windows", "%d is not between 0, for the default, and %d", w.Windows, MaxWatchWindows)
-	case w.Samples < 0:
-		return refuse("Samples", "%d is negative; zero means the default", w.Samples)
-	case w.Stall != 0 && w.Stall < MinStall:
-		return refuse("Stall", "%v is below %v; zero means no bound", w.Stall, MinStall)
+	case b.Window != 0 && b.Window < MinBoundsWindow:
+		return refuse("Window", "%v is below %v; zero means the default", b.Window, MinBoundsWindow)
+	case b.Windows < 0 || b.Windows > MaxBoundsWindows:
+		return refuse("Windows", "%d is not between 0, for the default, and %d", b.Windows, MaxBoundsWindows)
+	case b.Samples < 0:
+		return refuse("Samples", "%d is negative; zero means the default", b.Samples)
+	case b.Stall != 0 && b.Stall < MinStall:
+		return refuse("Stall", "%v is below %v; zero means no bound", b.Stall, MinStall)
 	}
-	if field, reason := w.voidBound(); field != "" {
+	if field, reason := b.voidBound(); field != "" {
 		return refuse(field, "%s", reason)
 	}
-	hook := w.Hook
+	hook := b.Hook
 	switch {
 	case hook.Handle == nil && hook.Name == "" && hook.Timeout == 0:
 		return nil
@@ -154,22 +154,22 @@ func (w Watch) validate(alias string) error {
 // voidBound finds a bound of latency that is negative, or that can't be broken
 // without another one being broken. Equal ones pass: it is how one says that
 // nothing may take longer than that.
-func (w *Watch) voidBound() (field, reason string) {
+func (b *Bounds) voidBound() (field, reason string) {
 	var lower latencyBound
-	for _, b := range w.bounds() {
+	for _, l := range b.latencies() {
 		switch {
-		case b.limit < 0:
-			return b.name, fmt.Sprintf("%v is negative; zero means no bound", b.limit)
-		case b.limit == 0:
+		case l.limit < 0:
+			return l.name, fmt.Sprintf("%v is negative; zero means no bound", l.limit)
+		case l.limit == 0:
 			continue
-		case b.permille == meanPermille:
-			if w.Max > 0 && w.Max < b.limit {
-				return b.name, fmt.Sprintf("%v is above the Max of %v, which is broken before it", b.limit, w.Max)
+		case l.permille == meanPermille:
+			if b.Max > 0 && b.Max < l.limit {
+				return l.name, fmt.Sprintf("%v is above the Max of %v, which is broken before it", l.limit, b.Max)
 			}
-		case lower.limit > b.limit:
-			return lower.name, fmt.Sprintf("%v is above the %s of %v, which is broken before it", lower.limit, b.name, b.limit)
+		case lower.limit > l.limit:
+			return lower.name, fmt.Sprintf("%v is above the %s of %v, which is broken before it", lower.limit, l.name, l.limit)
 		default:
-			lower = b
+			lower = l
 		}
 	}
 	return "", ""
