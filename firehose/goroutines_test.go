@@ -25,7 +25,7 @@ import (
 // side of closed connections end a moment later by themselves.
 func settled(t *testing.T, before int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
 		runtime.Gosched()
 	}
 	if runtime.NumGoroutine() > before {
@@ -46,7 +46,7 @@ func TestNewStartsNothing(t *testing.T) {
 		_, err = firehose.Services(firehose.Config{Resources: resource.List(uriA)})
 		require.NoError(t, err)
 	}
-	require.Equal(t, before, runtime.NumGoroutine())
+	require.LessOrEqual(t, runtime.NumGoroutine(), before)
 }
 
 // After Serve has returned there are as many goroutines as before: with idle
@@ -100,7 +100,7 @@ func TestGoroutinesAfterShutdown(t *testing.T) {
 			require.NoError(t, os.Remove(ctx, idOf(t, config.Resources[1].URI)))
 			_, err = os.Explain(ctx, first)
 			require.NoError(t, err)
-			require.Eventually(t, func() bool { return blocked.Load() > 0 }, 20*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return blocked.Load() > 0 }, time.Minute, time.Millisecond)
 			os.Stats()
 			cancel()
 			require.NoError(t, <-done)
@@ -164,7 +164,7 @@ func TestRealSockets(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- os.Serve(ctx) }()
-	require.Eventually(t, func() bool { return conditional.Load() >= 6 && len(sink.bodies()) == 2 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return conditional.Load() >= 6 && len(sink.bodies()) == 2 }, time.Minute, time.Millisecond)
 	e, err := os.Explain(ctx, idOf(t, server.URL+"/short"))
 	require.NoError(t, err)
 	require.Contains(t, e.Cause, "broke off")
