@@ -19,7 +19,7 @@ func TestConfigIsChecked(t *testing.T) {
 func TestStartOfWhatEndsByItself(t *testing.T) {
 	s := &Server{Name: "Nothing", Addr: "127.0.0.1:1", dir: t.TempDir(), args: []string{"-no-such-option"}, ready: func(net.Conn) error { return nil }}
 	if Missing() != "" {
-		t.Skip("java is missing")
+		t.Skip("java is missing (Debian: apt-get install openjdk-17-jre-headless)")
 	}
 	err := s.Start(t.Context())
 	require.ErrorContains(t, err, "ended by itself")
