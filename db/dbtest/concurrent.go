@@ -76,6 +76,7 @@ type (
 	}
 	recordOutput struct {
 		ok      bool
+		unknown bool // of a Write that may still be carried out
 		current cell // what Get found, or what Write lost to
 	}
 	cell struct {
@@ -103,7 +104,10 @@ func recordModel() porcupine.Model {
 		Init: func() any { return cell{} },
 		Step: func(state, input, output any) (bool, any) {
 			s, in, out := state.(cell), input.(recordInput), output.(recordOutput)
-			if in.get || !out.ok {
+			if out.unknown && s.version != in.write.If {
+				return true, s
+			}
+			if in.get || !out.ok && !out.unknown {
 				return out.current == s && (in.get || s.version != in.write.If), s
 			}
 			next := cell{}
@@ -144,10 +148,14 @@ func (h *history) call(worker int, do func() (input, output any, err error)) err
 	if err != nil {
 		return err
 	}
+	h.add(worker, input, output, from, to)
+	return nil
+}
+
+func (h *history) add(worker int, input, output any, from, to int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ops = append(h.ops, porcupine.Operation{ClientId: worker, Input: input, Output: output, Call: from, Return: to})
-	return nil
 }
 
 // require fails unless the history is linearizable.
