@@ -1,7 +1,6 @@
 package cassandra
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -38,11 +37,10 @@ type Config struct {
 	// Table is [DefaultTable]. Processes that share a store name the same.
 	Keyspace, Table string
 
-	// Datacenter, if given, is where this process lives: its nodes are asked
-	// first, and replicas elsewhere are not waited for (LOCAL_QUORUM,
-	// LOCAL_SERIAL). Then all processes that share the store must name the
-	// same one: two datacenters don't see each other's transactions in time.
-	// Empty: a majority of all replicas decides (QUORUM, SERIAL).
+	// Datacenter, if given, is the one whose replicas decide (LOCAL_QUORUM,
+	// LOCAL_SERIAL); no other's nodes are asked. All processes that share the
+	// store must name the same one: two datacenters don't see each other's
+	// transactions. Empty: a majority of all replicas decides (QUORUM, SERIAL).
 	Datacenter string
 
 	// Username and Password log in, if Username is given.
@@ -53,11 +51,14 @@ type Config struct {
 	TLS *tls.Config
 
 	// Timeout bounds one request to a node; zero means [DefaultTimeout]. It
-	// should exceed the timeouts that the nodes are configured with.
+	// should exceed the timeouts that the nodes are configured with. A Write
+	// whose outcome is not told may take as long again, to find out.
 	Timeout time.Duration
 
 	// MaxInFlight bounds the requests of this store that are under way at a
-	// time; the rest waits its turn. Zero means [DefaultMaxInFlight].
+	// time; the rest waits its turn. Zero means [DefaultMaxInFlight]. One that
+	// was given up because its context ended, or its Timeout passed, no longer
+	// counts, although the node may still work on it.
 	MaxInFlight int
 
 	// Logger gets what the driver has to say of connections and nodes; nil:
@@ -117,13 +118,12 @@ func (c Config) withDefaults() (Config, error) {
 			complain("Config.Hosts[%d] %q: %v", i, h, err)
 		}
 	}
-	for field, name := range map[string]string{"Keyspace": c.Keyspace, "Table": c.Table} {
-		most := maxKeyspace
-		if field == "Table" {
-			most = maxTable
-		}
-		if !names.MatchString(name) || len(name) > most {
-			complain("Config.%s %q: want 1 to %d lower-case letters, digits and underscores, beginning with a letter", field, name, most)
+	for _, n := range []struct {
+		field, name string
+		most        int
+	}{{"Keyspace", c.Keyspace, maxKeyspace}, {"Table", c.Table, maxTable}} {
+		if !names.MatchString(n.name) || len(n.name) > n.most {
+			complain("Config.%s %q: want 1 to %d lower-case letters, digits and underscores, beginning with a letter", n.field, n.name, n.most)
 		}
 	}
 	if c.Password != "" && c.Username == "" {
@@ -149,10 +149,10 @@ func hostPort(s string) (host string, port int, err error) {
 	}
 	host, digits, err := net.SplitHostPort(s)
 	if err != nil {
-		if _, _, again := net.SplitHostPort(s + ":1"); again != nil {
+		if host, _, err = net.SplitHostPort(s + ":1"); err != nil {
 			return "", 0, errors.New(want)
 		}
-		return s, DefaultPort, nil
+		return host, DefaultPort, nil
 	}
 	n, err := strconv.ParseUint(digits, 10, 16)
 	if err != nil || n == 0 || host == "" {
@@ -160,96 +160,3 @@ func hostPort(s string) (host string, port int, err error) {
 	}
 	return host, int(n), nil
 }
-
-// connect opens the driver's session in a keyspace, which may be empty.
-func (c *Config) connect(ctx context.Context, keyspace string) (*gocql.Session, error) {
-	cluster := gocql.NewCluster()
-	for i, h := range c.Hosts {
-		host, port, err := hostPort(h)
-		if err != nil {
-			return nil, err
-		}
-		if i == 0 {
-			cluster.Port = port
-		}
-		cluster.Hosts = append(cluster.Hosts, net.JoinHostPort(host, strconv.Itoa(port)))
-	}
-	cluster.Keyspace = keyspace
-	cluster.Timeout, cluster.WriteTimeout, cluster.ConnectTimeout = c.Timeout, c.Timeout, c.Timeout
-	cluster.Consistency, cluster.SerialConsistency = gocql.Quorum, gocql.Serial
-	policy := gocql.RoundRobinHostPolicy()
-	if c.Datacenter != "" {
-		cluster.Consistency, cluster.SerialConsistency = gocql.LocalQuorum, gocql.LocalSerial
-		policy = gocql.DCAwareRoundRobinPolicy(c.Datacenter)
-	}
-	// A transaction that is sent twice may lose to itself, and one whose
-	// timestamp is ours instead of its ballot may be hidden by another: what to
-	// do about an unknown outcome is decided in write.go, not by the driver.
-	cluster.RetryPolicy, cluster.DefaultIdempotence, cluster.DefaultTimestamp = &gocql.SimpleRetryPolicy{NumRetries: 0}, false, false
-	cluster.PoolConfig.HostSelectionPolicy = gocql.TokenAwareHostPolicy(policy)
-	if c.Username != "" {
-		cluster.Authenticator = gocql.PasswordAuthenticator{Username: c.Username, Password: string(c.Password)}
-	}
-	if c.TLS != nil {
-		cluster.SslOpts = &gocql.SslOptions{Config: c.TLS}
-	}
-	cluster.Logger = driverLog{c.Logger}
-	if c.Driver != nil {
-		c.Driver(cluster)
-	}
-	return createSession(ctx, cluster)
-}
-
-// createSession is the driver's, which knows no context. A session that comes
-// too late is closed.
-func createSession(ctx context.Context, cluster *gocql.ClusterConfig) (*gocql.Session, error) {
-	type outcome struct {
-		session *gocql.Session
-		err     error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		s, err := cluster.CreateSession()
-		done <- outcome{s, err}
-	}()
-	select {
-	case o := <-done:
-		return o.session, o.err
-	case <-ctx.Done():
-		go func() {
-			if o := <-done; o.session != nil {
-				o.session.Close()
-			}
-		}()
-		return nil, ended(ctx)
-	}
-}
-
-// ended is the error for a context that has ended: it wraps ctx.Err(), and the
-// cause if there is one of its own.
-func ended(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if cause == nil || errors.Is(cause, err) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", err, cause)
-}
-
-// driverLog is where the driver logs.
-type driverLog struct{ to *slog.Logger }
-
-func (l driverLog) log(level slog.Level, msg string, fields []gocql.LogField) {
-	if l.to == nil || !l.to.Enabled(context.Background(), level) {
-		return
-	}
-	attrs := make([]slog.Attr, len(fields))
-	for i, f := range fields {
-		attrs[i] = slog.String(f.Name, f.Value.String())
-	}
-	l.to.LogAttrs(context.Background(), level, msg, attrs...)
-}
-
-func (l driverLog) Error(msg string, f ...gocql.LogField)   { l.log(slog.LevelError, msg, f) }
-func (l driverLog) Warning(msg string, f ...gocql.LogField) { l.log(slog.LevelWarn, msg, f) }
-func (l driverLog) Info(msg string, f ...gocql.LogField)    { l.log(slog.LevelInfo, msg, f) }
-func (l driverLog) Debug(msg string, f ...gocql.LogField)   { l.log(slog.LevelDebug, msg, f) }

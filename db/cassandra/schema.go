@@ -71,7 +71,7 @@ func createSchema(ctx context.Context, c Config, s Schema) error {
 	if partitions < 1 || partitions > maxPartitions {
 		return fmt.Errorf("%w: Schema.Partitions %d: want 0 (%d) or 1 to %d", db.ErrInvalid, s.Partitions, DefaultPartitions, maxPartitions)
 	}
-	session, err := c.connect(ctx, "")
+	session, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func createSchema(ctx context.Context, c Config, s Schema) error {
 	for _, statement := range []string{
 		"CREATE KEYSPACE IF NOT EXISTS " + c.Keyspace + " WITH replication = " + replication,
 		"CREATE TABLE IF NOT EXISTS " + table + settingsSuffix + " (name text PRIMARY KEY, format int, partitions int)",
-		"CREATE TABLE IF NOT EXISTS " + table + " (space text, part int, id text, version bigint, owner uuid, until bigint, value blob, " +
+		"CREATE TABLE IF NOT EXISTS " + table + " (space text, part int, id text, version bigint, owner uuid, until bigint, value blob, mark uuid, " +
 			"PRIMARY KEY ((space, part), id))",
 	} {
 		if err := session.Query(statement).ExecContext(ctx); err != nil {
@@ -135,7 +135,7 @@ func readSettings(ctx context.Context, session *gocql.Session, c *Config) (parti
 	table := c.Keyspace + "." + c.Table
 	var stored int
 	err = session.Query("SELECT format, partitions FROM "+table+settingsSuffix+" WHERE name = 'store'").
-		Consistency(serial(c)).ScanContext(ctx, &stored, &partitions)
+		Consistency(c.serial()).ScanContext(ctx, &stored, &partitions)
 	if _, invalid := errors.AsType[*gocql.RequestErrInvalid](err); invalid || errors.Is(err, gocql.ErrNotFound) {
 		return 0, fmt.Errorf("there is no table %s of ours: create it once with CreateSchema: %w", table, err)
 	}
@@ -149,13 +149,4 @@ func readSettings(ctx context.Context, session *gocql.Session, c *Config) (parti
 		return 0, fmt.Errorf("table %s%s: format %d and %d partitions make no sense: %w", table, settingsSuffix, stored, partitions, db.ErrForeign)
 	}
 	return partitions, nil
-}
-
-// serial is the consistency of reads that see every transaction that has been
-// acknowledged, and finish those that were left half done.
-func serial(c *Config) gocql.Consistency {
-	if c.Datacenter != "" {
-		return gocql.LocalSerial
-	}
-	return gocql.Serial
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"iter"
 	"sync"
 	"time"
 
@@ -20,13 +19,16 @@ type Store struct {
 	session    *gocql.Session
 	partitions int
 	serial     gocql.Consistency
-	turns      chan struct{} // one for each request under way
+	timeout    time.Duration
 
-	get, scan, insert, update, remove string
+	get, scan, insert, update, remove string // statements
 
-	over  chan struct{} // closed by the first Close
-	close sync.Once
-	mu    sync.RWMutex // held for reading by calls under way
+	turns  chan struct{}  // holds one for each request under way
+	over   chan struct{}  // closed by the first Close
+	ended  chan struct{}  // closed when the session has been
+	mu     sync.Mutex     // guards calls.Add against Close, and closed
+	calls  sync.WaitGroup // under way
+	closed bool
 }
 
 var (
@@ -35,8 +37,11 @@ var (
 )
 
 // Open connects to the cluster. The table must be there: see [CreateSchema].
-// Errors: db.ErrInvalid for a Config out of bounds, db.ErrNewer for a table of a
-// newer version, the end of ctx, and what the driver says.
+// Close the Store in the end.
+//
+// Errors: db.ErrInvalid for a Config out of bounds, db.ErrNewer for a table of
+// a newer version, db.ErrForeign for one that is not ours, the end of ctx, and
+// what the driver says, which knows the name of the user but not the password.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	s, err := open(ctx, c)
 	if err != nil {
@@ -50,7 +55,7 @@ func open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	session, err := c.connect(ctx, "")
+	session, err := c.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -61,260 +66,138 @@ func open(ctx context.Context, c Config) (*Store, error) {
 	}
 	table := c.Keyspace + "." + c.Table
 	const row = " WHERE space = ? AND part = ? AND id = ?"
-	return &Store{
-		session: session, partitions: partitions, serial: serial(&c),
-		turns: make(chan struct{}, c.MaxInFlight), over: make(chan struct{}),
+	s := &Store{
+		session: session, partitions: partitions, serial: c.serial(), timeout: c.Timeout,
+		turns: make(chan struct{}, c.MaxInFlight), over: make(chan struct{}), ended: make(chan struct{}),
 
-		get:    "SELECT version, owner, until, value FROM " + table + row,
+		get:    "SELECT version, owner, until, value, mark FROM " + table + row,
 		scan:   "SELECT id, version, owner, until, value FROM " + table + " WHERE space = ? AND part = ?",
-		insert: "INSERT INTO " + table + " (version, owner, until, value, space, part, id) VALUES (?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",
-		update: "UPDATE " + table + " SET version = ?, owner = ?, until = ?, value = ?" + row + " IF version = ?",
+		insert: "INSERT INTO " + table + " (version, owner, until, value, mark, space, part, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",
+		update: "UPDATE " + table + " SET version = ?, owner = ?, until = ?, value = ?, mark = ?" + row + " IF version = ?",
 		remove: "DELETE FROM " + table + row + " IF version = ?",
-	}, nil
+	}
+	return s, nil
 }
 
-// Durable returns true: what is acknowledged is on a majority of the replicas.
+// Durable returns true: what is acknowledged is on a majority of the replicas,
+// whose commit logs decide what a power cut leaves of it.
 func (s *Store) Durable() bool { return true }
 
-// Close ends the connections when the requests under way have been answered.
+// Close lets requests under way be answered, for at most Config.Timeout each,
+// and ends the connections; what waits for its turn gets db.ErrClosed. It
+// returns nil, and so does each further one, when that is done.
 func (s *Store) Close() error {
-	s.close.Do(func() {
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if first {
 		close(s.over)
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		s.calls.Wait()
 		s.session.Close()
-	})
+		close(s.ended)
+	}
+	<-s.ended
 	return nil
 }
 
-// begin is the beginning of a call; the caller must call end after it.
-func (s *Store) begin(ctx context.Context) (end func(), err error) {
+// begin is the beginning of a call, which must call end.
+func (s *Store) begin(ctx context.Context) error {
 	if ctx.Err() != nil {
-		return nil, ended(ctx)
+		return ended(ctx)
 	}
-	s.mu.RLock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return db.ErrClosed
+	}
+	s.calls.Add(1)
+	return nil
+}
+
+func (s *Store) end() { s.calls.Done() }
+
+// take puts one into a channel that has room for as many as may go on at a
+// time. The caller takes it out again.
+func (s *Store) take(ctx context.Context, from chan struct{}) error {
 	select {
-	case <-s.over:
-		s.mu.RUnlock()
-		return nil, db.ErrClosed
+	case <-s.over: // whatever room there is
+		return db.ErrClosed
 	default:
-		return s.mu.RUnlock, nil
 	}
-}
-
-// turn waits until one more request may be under way.
-func (s *Store) turn(ctx context.Context) (done func(), err error) {
 	select {
-	case s.turns <- struct{}{}:
-		return func() { <-s.turns }, nil
+	case from <- struct{}{}:
+		return nil
 	case <-ctx.Done():
-		return nil, ended(ctx)
+		return ended(ctx)
 	case <-s.over:
-		return nil, db.ErrClosed
+		return db.ErrClosed
 	}
 }
 
-// part is the partition of an id in its space. It is part of the format.
-func (s *Store) part(id string) int {
+// partition is what Cassandra serializes transactions by.
+type partition struct {
+	space string
+	part  int
+}
+
+// partition of a record: its space, and a hash of its id, which is part of the
+// format of the table and never changes.
+func (s *Store) partition(space, id string) partition {
+	return partition{space, int(hash(id) % uint64(s.partitions))}
+}
+
+// hash is FNV-1a.
+func hash(s string) uint64 {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(id))
-	return int(h.Sum64() % uint64(s.partitions))
+	_, _ = h.Write([]byte(s))
+	return h.Sum64()
 }
 
-// Get reads serially: it sees every Write that was acknowledged before, and
-// settles those that were left half done.
-func (s *Store) Get(ctx context.Context, space string, ids ...string) ([]db.Record, error) {
-	records, err := s.getAll(ctx, space, ids)
-	if err != nil {
-		return nil, fmt.Errorf("cassandra: get: %w", err)
-	}
-	return records, nil
-}
-
-func (s *Store) getAll(ctx context.Context, space string, ids []string) ([]db.Record, error) {
-	if err := db.CheckKeys(space, ids...); err != nil {
-		return nil, err
-	}
-	end, err := s.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	found := make([]db.Record, len(ids))
-	err = s.each(ctx, len(ids), func(ctx context.Context, i int) (err error) {
-		found[i], err = s.read(ctx, space, ids[i])
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	there := found[:0]
-	for _, r := range found {
-		if r.Version != 0 {
-			there = append(there, r)
-		}
-	}
-	return there, nil
-}
-
-// each calls f for 0 to n-1, some at a time, until one fails.
-func (s *Store) each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+// each calls f for 0 to n-1, some at a time, and begins no more when one has
+// failed. It returns the first error.
+func (s *Store) each(n int, f func(i int) error) error {
 	if n == 1 {
-		return f(ctx, 0)
+		return f(0)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	var (
-		wg   sync.WaitGroup
-		mu   sync.Mutex
-		next int
-		bad  error
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		next  int
+		first error
 	)
 	take := func() (int, bool) {
 		mu.Lock()
 		defer mu.Unlock()
 		next++
-		return next - 1, bad == nil && next <= n
+		return next - 1, first == nil && next <= n
 	}
 	for range min(n, cap(s.turns)) {
 		wg.Go(func() {
 			for i, more := take(); more; i, more = take() {
-				if err := f(ctx, i); err != nil {
+				if err := f(i); err != nil {
 					mu.Lock()
-					if bad == nil {
-						bad = err
+					if first == nil {
+						first = err
 					}
 					mu.Unlock()
-					cancel(err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	return bad
-}
-
-// read returns one record as it is, or the zero one if there is none.
-func (s *Store) read(ctx context.Context, space, id string) (db.Record, error) {
-	done, err := s.turn(ctx)
-	if err != nil {
-		return db.Record{}, err
-	}
-	defer done()
-	row := rowOf(space, id)
-	err = s.session.Query(s.get, space, s.part(id), id).Consistency(s.serial).
-		ScanContext(ctx, &row.version, &row.owner, &row.until, &row.value)
-	if errors.Is(err, gocql.ErrNotFound) {
-		return db.Record{}, nil
-	}
-	if err != nil {
-		return db.Record{}, s.failure(ctx, err)
-	}
-	return row.record()
+	return first
 }
 
 // failure is err as the contract wants it: the end of the caller's context is
 // told as such.
-func (s *Store) failure(ctx context.Context, err error) error {
-	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+func failure(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() == nil:
+		return err
+	case errors.Is(err, ctx.Err()):
+		return ended(ctx) // the driver doesn't tell the cause
+	default:
 		return fmt.Errorf("%w: %w", ended(ctx), err)
 	}
-	return err
-}
-
-// Scan reads the partitions of the space one by one, a page at a time.
-func (s *Store) Scan(ctx context.Context, space string) iter.Seq2[db.Record, error] {
-	return func(yield func(db.Record, error) bool) {
-		if err := s.scanTo(ctx, space, yield); err != nil {
-			yield(db.Record{}, fmt.Errorf("cassandra: scan: %w", err))
-		}
-	}
-}
-
-// pageSize is how many records are asked for at a time. With the largest ones
-// that there can be, a page has 128 MB: hence not more.
-const pageSize = 128
-
-// scanTo returns nil at the end and when yield wants no more.
-func (s *Store) scanTo(ctx context.Context, space string, yield func(db.Record, error) bool) error {
-	if err := db.CheckKeys(space); err != nil {
-		return err
-	}
-	for part := range s.partitions {
-		var state []byte
-		for first := true; first || len(state) > 0; first = false {
-			var page []db.Record
-			var err error
-			if page, state, err = s.page(ctx, space, part, state); err != nil {
-				return err
-			}
-			for _, r := range page {
-				if ctx.Err() != nil {
-					return ended(ctx)
-				}
-				if !yield(r, nil) {
-					return nil
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// page reads a page of a partition, and where to go on. Nothing is locked when
-// it returns: the loop may use the store, and may close it.
-func (s *Store) page(ctx context.Context, space string, part int, state []byte) (page []db.Record, next []byte, err error) {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer end()
-	done, err := s.turn(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer done()
-	rows := s.session.Query(s.scan, space, part).PageSize(pageSize).PageState(state).IterContext(ctx)
-	for range rows.NumRows() {
-		row := rowOf(space, "")
-		if !rows.Scan(&row.id, &row.version, &row.owner, &row.until, &row.value) {
-			break
-		}
-		r, err := row.record()
-		if err != nil {
-			_ = rows.Close()
-			return nil, nil, err
-		}
-		page = append(page, r)
-	}
-	next = rows.PageState()
-	if err := rows.Close(); err != nil {
-		return nil, nil, s.failure(ctx, err)
-	}
-	return page, next, nil
-}
-
-// row is a record as the driver reads it.
-type row struct {
-	space, id string
-	version   int64
-	owner     *gocql.UUID
-	until     *int64
-	value     []byte
-}
-
-func rowOf(space, id string) *row { return &row{space: space, id: id} }
-
-func (r *row) record() (db.Record, error) {
-	if r.version < 1 {
-		return db.Record{}, fmt.Errorf("record %s/%s has version %d: %w", r.space, r.id, r.version, db.ErrDamaged)
-	}
-	found := db.Record{Space: r.space, ID: r.id, Version: r.version, Value: r.value}
-	if r.owner != nil {
-		found.Owner = db.Owner(*r.owner)
-	}
-	if r.until != nil {
-		found.Until = time.Unix(0, *r.until).UTC()
-	}
-	return found, nil
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/cannedos/cannedos/db"
 )
 
-// Write sends each write as a lightweight transaction of its own, some at a
-// time, those to the same record in their order.
+// Write sends each write as a lightweight transaction of its own: those to the
+// same partition in their order, several partitions at a time.
 //
-// A transaction whose outcome a node did not tell is looked up by a serial
-// read, which settles it, and sent again if it was not carried out. Where the
-// record has meanwhile been changed by others, so that this can't be seen, the
-// error says so; the outcome is unknown, as the contract has it.
+// A transaction is sent once. If the answer to it does not come, or says that
+// the outcome is unknown, the record is looked up by a serial read. If it has
+// the mark of this very Write, the Write has won; otherwise the error says
+// that its outcome is unknown, as the contract has it.
 func (s *Store) Write(ctx context.Context, writes ...db.Write) ([]db.Result, error) {
 	results, err := s.writeAll(ctx, writes)
 	if err != nil {
@@ -31,18 +31,16 @@ func (s *Store) writeAll(ctx context.Context, writes []db.Write) ([]db.Result, e
 	if err := db.CheckWrites(writes...); err != nil {
 		return nil, err
 	}
-	end, err := s.begin(ctx)
-	if err != nil {
+	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
-	defer end()
+	defer s.end()
 	results := make([]db.Result, len(writes))
-	lines := lines(writes)
-	err = s.each(ctx, len(lines), func(ctx context.Context, i int) error {
+	lines := s.lines(writes)
+	err := s.each(len(lines), func(i int) (err error) {
 		for _, n := range lines[i] {
-			var err error
-			if results[n], err = s.settle(ctx, writes[n]); err != nil {
-				return err
+			if results[n], err = s.settle(ctx, &writes[n]); err != nil {
+				return fmt.Errorf("%q in space %q: %w", writes[n].Record.ID, writes[n].Record.Space, err)
 			}
 		}
 		return nil
@@ -53,17 +51,18 @@ func (s *Store) writeAll(ctx context.Context, writes []db.Write) ([]db.Result, e
 	return results, nil
 }
 
-// lines groups the indices of writes by record, in their order.
-func lines(writes []db.Write) [][]int {
-	type name struct{ space, id string }
-	at := make(map[name]int, len(writes))
+// lines groups the indices of writes by partition, in their order. Cassandra
+// serializes the transactions of a partition: those that are sent at the same
+// time begin anew when another comes between.
+func (s *Store) lines(writes []db.Write) [][]int {
+	at := make(map[partition]int, len(writes))
 	var lines [][]int
 	for i := range writes {
-		key := name{writes[i].Record.Space, writes[i].Record.ID}
-		n, known := at[key]
+		p := s.partition(writes[i].Record.Space, writes[i].Record.ID)
+		n, known := at[p]
 		if !known {
 			n = len(lines)
-			at[key] = n
+			at[p] = n
 			lines = append(lines, nil)
 		}
 		lines[n] = append(lines[n], i)
@@ -71,53 +70,74 @@ func lines(writes []db.Write) [][]int {
 	return lines
 }
 
-// tries bounds how often a transaction is sent whose outcome is not told, or
-// that loses to what is gone when it is looked up.
+// tries bounds how often a write is sent that loses to what is gone when it is
+// looked up.
 const tries = 20
 
+var errContended = fmt.Errorf("lost %d times to what was gone when it was looked up", tries)
+
 // settle carries out one write.
-func (s *Store) settle(ctx context.Context, w db.Write) (db.Result, error) {
-	unsure := false // an earlier sending may have been carried out
-	var last error
+func (s *Store) settle(ctx context.Context, w *db.Write) (db.Result, error) {
 	for try := range tries {
-		if try > 0 {
-			if err := pause(ctx, try); err != nil {
-				return db.Result{}, errors.Join(err, last)
-			}
+		if err := pause(ctx, try); err != nil {
+			return db.Result{}, err
 		}
-		applied, err := s.send(ctx, &w)
+		mark, err := gocql.RandomUUID()
+		if err != nil {
+			return db.Result{}, err
+		}
+		applied, err := s.send(ctx, w, mark)
 		switch {
 		case applied:
 			return db.Result{OK: true}, nil
-		case err != nil && !untold(err):
+		case err != nil && !unknown(ctx, err):
 			return db.Result{}, err
-		case err != nil:
-			unsure, last = true, err
 		}
-		now, err := s.read(ctx, w.Record.Space, w.Record.ID)
 		if err != nil {
-			return db.Result{}, errors.Join(err, last)
+			return s.lookUp(ctx, w, mark, err)
 		}
-		switch {
-		case now.Version == w.If:
-			// Not carried out, and after this read it won't be. Or another's
-			// record was in the way and has gone since.
-			unsure = false
-		case !unsure:
+		now, _, err := s.read(ctx, w.Record.Space, w.Record.ID)
+		if err != nil {
+			return db.Result{}, fmt.Errorf("look up what it lost to: %w", err)
+		}
+		if now.Version != w.If {
 			return db.Result{Current: now}, nil
-		case w.Record.Version != 0 && now.Equal(w.Record):
-			return db.Result{OK: true}, nil
-		default:
-			return db.Result{}, fmt.Errorf("%s/%s: the outcome is unknown: now it has version %d: %w", w.Record.Space, w.Record.ID, now.Version, last)
 		}
 	}
-	return db.Result{}, fmt.Errorf("%s/%s: not settled in %d tries: %w", w.Record.Space, w.Record.ID, tries, last)
+	return db.Result{}, errContended
 }
 
-// pause spreads those that contend for one record.
+// errNotSeen ends a lookup.
+var errNotSeen = errors.New("the record could not be looked up for Config.Timeout")
+
+// lookUp finds out whether the write with a mark was carried out although err
+// says that this is unknown. Where the connection was lost, it waits for
+// another one.
+func (s *Store) lookUp(ctx context.Context, w *db.Write, mark gocql.UUID, err error) (db.Result, error) {
+	limited, cancel := context.WithTimeoutCause(ctx, s.timeout, errNotSeen)
+	defer cancel()
+	for try := 1; ; try++ {
+		_, current, failed := s.read(limited, w.Record.Space, w.Record.ID)
+		if failed == nil && current == mark {
+			return db.Result{OK: true}, nil
+		}
+		if failed != nil && !errors.Is(failed, db.ErrClosed) && pause(limited, try) == nil {
+			continue
+		}
+		// Not sent again, although it may be that it was not carried out: the
+		// first sending may still be on its way, and if others undo the second
+		// it would be carried out once more.
+		return db.Result{}, fmt.Errorf("the outcome is unknown: %w", errors.Join(err, failed))
+	}
+}
+
+// pause spreads those that contend for one record: not before the first try,
+// and from then on for longer and longer.
 func pause(ctx context.Context, try int) error {
-	most := min(time.Millisecond<<try, 500*time.Millisecond)
-	t := time.NewTimer(rand.N(most))
+	if try == 0 {
+		return nil
+	}
+	t := time.NewTimer(rand.N(time.Millisecond << min(try, 9)))
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -127,65 +147,66 @@ func pause(ctx context.Context, try int) error {
 	}
 }
 
-// send sends the transaction once.
-func (s *Store) send(ctx context.Context, w *db.Write) (applied bool, err error) {
-	done, err := s.turn(ctx)
-	if err != nil {
+// send sends the transaction.
+func (s *Store) send(ctx context.Context, w *db.Write, mark gocql.UUID) (applied bool, err error) {
+	p := s.partition(w.Record.Space, w.Record.ID)
+	if err := s.take(ctx, s.turns); err != nil {
 		return false, err
 	}
-	defer done()
-	applied, err = s.transaction(w).MapScanCASContext(ctx, map[string]any{})
-	if err != nil {
-		return false, s.failure(ctx, err)
+	defer func() { <-s.turns }()
+	if applied, err = s.transaction(w, p, mark).MapScanCASContext(ctx, map[string]any{}); err != nil {
+		return false, failure(ctx, err)
 	}
 	return applied, nil
 }
 
-func (s *Store) transaction(w *db.Write) *gocql.Query {
+func (s *Store) transaction(w *db.Write, p partition, mark gocql.UUID) *gocql.Query {
 	r := &w.Record
-	part := s.part(r.ID)
 	if r.Version == 0 {
-		return s.session.Query(s.remove, r.Space, part, r.ID, w.If)
+		return s.session.Query(s.remove, p.space, p.part, r.ID, w.If)
 	}
-	var owner *gocql.UUID
+	// What is not there is left unset in a new row: a null would be kept as a
+	// tombstone. In a row that is replaced it has to be one.
+	var none any = gocql.UnsetValue
+	if w.If != 0 {
+		none = nil
+	}
+	owner, until, value := none, none, r.Value
 	if !r.Owner.IsZero() {
-		u := gocql.UUID(r.Owner)
-		owner = &u
+		owner = gocql.UUID(r.Owner)
 	}
-	var until *int64
 	if !r.Until.IsZero() {
-		n := r.Until.UnixNano()
-		until = &n
+		until = r.Until.UnixNano()
 	}
-	value := r.Value
 	if value == nil {
 		value = []byte{}
 	}
 	if w.If == 0 {
-		return s.session.Query(s.insert, r.Version, owner, until, value, r.Space, part, r.ID)
+		return s.session.Query(s.insert, r.Version, owner, until, value, mark, p.space, p.part, r.ID)
 	}
-	return s.session.Query(s.update, r.Version, owner, until, value, r.Space, part, r.ID, w.If)
+	return s.session.Query(s.update, r.Version, owner, until, value, mark, p.space, p.part, r.ID, w.If)
 }
 
-// untold says whether after err a transaction may have been carried out, or may
-// still be: that a serial read must settle it. Other errors are final: the node
-// refused it, or the caller's context or the store has ended.
-func untold(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, db.ErrClosed) {
+// unknown says whether, after err, a transaction may have been carried out or
+// may still be, and there is time to look. Other errors are final: it was not
+// sent, or the node refused it.
+func unknown(ctx context.Context, err error) bool {
+	if ctx.Err() != nil {
+		return false // unknown it is, but the caller does not wait for more
+	}
+	for _, unsent := range []error{db.ErrClosed, gocql.ErrNoConnections, gocql.ErrSessionClosed, gocql.ErrNoStreams} {
+		if errors.Is(err, unsent) {
+			return false
+		}
+	}
+	refusal, answered := errors.AsType[gocql.RequestError](err)
+	if !answered {
+		return true // lost with its connection, or late
+	}
+	switch refusal.Code() {
+	case gocql.ErrCodeUnavailable, gocql.ErrCodeOverloaded, gocql.ErrCodeBootstrapping, gocql.ErrCodeCredentials,
+		gocql.ErrCodeSyntax, gocql.ErrCodeUnauthorized, gocql.ErrCodeInvalid, gocql.ErrCodeConfig, gocql.ErrCodeUnprepared:
 		return false
 	}
-	if errors.Is(err, gocql.ErrTimeoutNoResponse) || errors.Is(err, gocql.ErrConnectionClosed) {
-		return true
-	}
-	if _, yes := errors.AsType[*gocql.RequestErrWriteTimeout](err); yes {
-		return true
-	}
-	if _, yes := errors.AsType[*gocql.RequestErrReadTimeout](err); yes {
-		return true // of the reading that is part of it
-	}
-	if _, yes := errors.AsType[*gocql.RequestErrWriteFailure](err); yes {
-		return true
-	}
-	_, yes := errors.AsType[*gocql.RequestErrCASWriteUnknown](err)
-	return yes
+	return true // timeouts and failures, of the reading that is part of it too
 }

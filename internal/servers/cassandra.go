@@ -64,6 +64,10 @@ func NewCassandra(ctx context.Context, c Config) (*Server, error) {
 		"concurrent_writes":      "16",
 		"concurrent_compactors":  "1",
 		"paxos_variant":          "v2",
+		// A test's machine may stand still for longer than the usual two seconds.
+		"read_request_timeout":   "8s",
+		"write_request_timeout":  "8s",
+		"cas_contention_timeout": "8s",
 	}
 	maps.Copy(settings, c.Settings)
 	var lines []string
@@ -102,7 +106,7 @@ func NewCassandra(ctx context.Context, c Config) (*Server, error) {
 	s.args = append(s.args,
 		"-Dio.netty.tryReflectionSetAccessible=true", "-Dio.netty.allocator.useCacheForAllThreads=true", "-Dio.netty.allocator.maxOrder=11",
 		"-Dcassandra.config=file://"+config, "-Dcassandra.storagedir="+dir, "-Dcassandra.logdir="+filepath.Join(dir, "logs"),
-		"-Dcassandra-foreground=yes", "-Dcassandra.skip_wait_for_gossip_to_settle=0", "-Dcassandra.ring_delay_ms=1000",
+		"-Dcassandra-foreground=yes", "-Dcassandra.superuser_setup_delay_ms=0", "-Dcassandra.skip_wait_for_gossip_to_settle=0", "-Dcassandra.ring_delay_ms=1000",
 		"-Dlogback.configurationFile="+logging,
 		"-cp", filepath.Join(jars, "*"), "org.apache.cassandra.service.CassandraDaemon")
 	return s, nil
