@@ -38,9 +38,10 @@ type Config struct {
 	Keyspace, Table string
 
 	// Datacenter, if given, is the one whose replicas decide (LOCAL_QUORUM,
-	// LOCAL_SERIAL); no other's nodes are asked. All processes that share the
-	// store must name the same one: two datacenters don't see each other's
-	// transactions. Empty: a majority of all replicas decides (QUORUM, SERIAL).
+	// LOCAL_SERIAL); no other's nodes are asked, so Hosts must name some of its
+	// nodes. All processes that share the store must name the same one: two
+	// datacenters don't see each other's transactions. Empty: a majority of all
+	// replicas decides (QUORUM, SERIAL).
 	Datacenter string
 
 	// Username and Password log in, if Username is given.

@@ -50,7 +50,11 @@ func (c *Config) connect(ctx context.Context) (*gocql.Session, error) {
 	if c.Driver != nil {
 		c.Driver(cluster)
 	}
-	return createSession(ctx, cluster)
+	session, err := createSession(ctx, cluster)
+	if err != nil && c.Datacenter != "" {
+		return nil, fmt.Errorf("nodes of datacenter %q: %w", c.Datacenter, err)
+	}
+	return session, err
 }
 
 // reconnectInterval is how often nodes that are down are looked for. The

@@ -35,14 +35,20 @@ func configAt(host, name string) cassandra.Config {
 	return cassandra.Config{Hosts: []string{host}, Keyspace: "cannedos_test", Table: "t" + hex.EncodeToString(sum[:8])}
 }
 
-// schema is the one that tests use: the node is alone.
+// schema is the one that tests use: the node is alone, and each partition gets
+// many records.
 var schema = cassandra.Schema{Replicas: 1, Partitions: 8}
 
 // openStore opens a store with a table of its own, which is closed after the
 // test.
 func openStore(t testing.TB, c cassandra.Config) *cassandra.Store {
 	t.Helper()
-	require.NoError(t, cassandra.CreateSchema(t.Context(), c, schema))
+	return openStoreAs(t, c, schema)
+}
+
+func openStoreAs(t testing.TB, c cassandra.Config, s cassandra.Schema) *cassandra.Store {
+	t.Helper()
+	require.NoError(t, cassandra.CreateSchema(t.Context(), c, s))
 	store, err := cassandra.Open(t.Context(), c)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
@@ -59,7 +65,11 @@ func TestContract(t *testing.T) {
 	dbtest.Run(t, openTable)
 }
 
-func BenchmarkStore(b *testing.B) { dbtest.Bench(b, openTable) }
+func BenchmarkStore(b *testing.B) {
+	dbtest.Bench(b, func(t testing.TB, name string) db.DB {
+		return openStoreAs(t, config(t, name), cassandra.Schema{Replicas: 1})
+	})
+}
 
 // impatient makes a client notice soon what became of a connection.
 func impatient(c cassandra.Config) cassandra.Config {

@@ -55,7 +55,7 @@ func (s *Store) read(ctx context.Context, space, id string) (db.Record, gocql.UU
 	}
 	defer func() { <-s.turns }()
 	r := row{space: space, id: id}
-	err := s.session.Query(s.get, space, s.partition(space, id).part, id).Consistency(s.serial).
+	err := s.session.Query(s.get, space, s.part(id), id).Consistency(s.serial).
 		ScanContext(ctx, &r.version, &r.owner, &r.until, &r.value, &r.mark)
 	if errors.Is(err, gocql.ErrNotFound) {
 		return db.Record{}, gocql.UUID{}, nil
@@ -92,7 +92,7 @@ func (s *Store) scanTo(ctx context.Context, space string, yield func(db.Record, 
 		for first := true; first || len(state) > 0; first = false {
 			var page []db.Record
 			var err error
-			if page, state, err = s.page(ctx, partition{space, part}, state); err != nil {
+			if page, state, err = s.page(ctx, space, part, state); err != nil {
 				return err
 			}
 			for _, r := range page {
@@ -110,7 +110,7 @@ func (s *Store) scanTo(ctx context.Context, space string, yield func(db.Record, 
 
 // page reads a page of a partition, and where to go on. Nothing is held when
 // it returns: the loop may use the store, and may close it.
-func (s *Store) page(ctx context.Context, p partition, state []byte) (page []db.Record, next []byte, err error) {
+func (s *Store) page(ctx context.Context, space string, part int, state []byte) (page []db.Record, next []byte, err error) {
 	if err := s.begin(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -119,10 +119,10 @@ func (s *Store) page(ctx context.Context, p partition, state []byte) (page []db.
 		return nil, nil, err
 	}
 	defer func() { <-s.turns }()
-	rows := s.session.Query(s.scan, p.space, p.part).PageSize(pageSize).PageState(state).IterContext(ctx)
+	rows := s.session.Query(s.scan, space, part).PageSize(pageSize).PageState(state).IterContext(ctx)
 	page = make([]db.Record, 0, rows.NumRows())
 	for range rows.NumRows() {
-		r := row{space: p.space}
+		r := row{space: space}
 		if !rows.Scan(&r.id, &r.version, &r.owner, &r.until, &r.value) {
 			break
 		}

@@ -80,7 +80,7 @@ func TestDatacenter(t *testing.T) {
 	require.EqualValues(t, 3, records[0].Version)
 	c.Datacenter = "elsewhere"
 	_, err = cassandra.Open(t.Context(), c)
-	require.Error(t, err, "its nodes would decide in ignorance of ours")
+	require.ErrorContains(t, err, `datacenter "elsewhere"`, "its nodes would decide in ignorance of ours")
 }
 
 // TestShared has two stores on the same table, as two processes have.

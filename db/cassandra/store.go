@@ -135,23 +135,12 @@ func (s *Store) take(ctx context.Context, from chan struct{}) error {
 	}
 }
 
-// partition is what Cassandra serializes transactions by.
-type partition struct {
-	space string
-	part  int
-}
-
-// partition of a record: its space, and a hash of its id, which is part of the
-// format of the table and never changes.
-func (s *Store) partition(space, id string) partition {
-	return partition{space, int(hash(id) % uint64(s.partitions))}
-}
-
-// hash is FNV-1a.
-func hash(s string) uint64 {
+// part is the partition of an id in its space: its hash by FNV-1a, which is
+// part of the format of the table and never changes.
+func (s *Store) part(id string) int {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(s))
-	return h.Sum64()
+	_, _ = h.Write([]byte(id))
+	return int(h.Sum64() % uint64(s.partitions))
 }
 
 // each calls f for 0 to n-1, some at a time, and begins no more when one has

@@ -13,7 +13,7 @@ import (
 )
 
 // Write sends each write as a lightweight transaction of its own: those to the
-// same partition in their order, several partitions at a time.
+// same record in their order, several records at a time.
 //
 // A transaction is sent once. If the answer to it does not come, or says that
 // the outcome is unknown, the record is looked up by a serial read. If it has
@@ -36,7 +36,7 @@ func (s *Store) writeAll(ctx context.Context, writes []db.Write) ([]db.Result, e
 	}
 	defer s.end()
 	results := make([]db.Result, len(writes))
-	lines := s.lines(writes)
+	lines := lines(writes)
 	err := s.each(len(lines), func(i int) (err error) {
 		for _, n := range lines[i] {
 			if results[n], err = s.settle(ctx, &writes[n]); err != nil {
@@ -51,18 +51,17 @@ func (s *Store) writeAll(ctx context.Context, writes []db.Write) ([]db.Result, e
 	return results, nil
 }
 
-// lines groups the indices of writes by partition, in their order. Cassandra
-// serializes the transactions of a partition: those that are sent at the same
-// time begin anew when another comes between.
-func (s *Store) lines(writes []db.Write) [][]int {
-	at := make(map[partition]int, len(writes))
+// lines groups the indices of writes by record, in their order.
+func lines(writes []db.Write) [][]int {
+	type name struct{ space, id string }
+	at := make(map[name]int, len(writes))
 	var lines [][]int
 	for i := range writes {
-		p := s.partition(writes[i].Record.Space, writes[i].Record.ID)
-		n, known := at[p]
+		key := name{writes[i].Record.Space, writes[i].Record.ID}
+		n, known := at[key]
 		if !known {
 			n = len(lines)
-			at[p] = n
+			at[key] = n
 			lines = append(lines, nil)
 		}
 		lines[n] = append(lines[n], i)
@@ -149,21 +148,21 @@ func pause(ctx context.Context, try int) error {
 
 // send sends the transaction.
 func (s *Store) send(ctx context.Context, w *db.Write, mark gocql.UUID) (applied bool, err error) {
-	p := s.partition(w.Record.Space, w.Record.ID)
 	if err := s.take(ctx, s.turns); err != nil {
 		return false, err
 	}
 	defer func() { <-s.turns }()
-	if applied, err = s.transaction(w, p, mark).MapScanCASContext(ctx, map[string]any{}); err != nil {
+	if applied, err = s.transaction(w, mark).MapScanCASContext(ctx, map[string]any{}); err != nil {
 		return false, failure(ctx, err)
 	}
 	return applied, nil
 }
 
-func (s *Store) transaction(w *db.Write, p partition, mark gocql.UUID) *gocql.Query {
+func (s *Store) transaction(w *db.Write, mark gocql.UUID) *gocql.Query {
 	r := &w.Record
+	part := s.part(r.ID)
 	if r.Version == 0 {
-		return s.session.Query(s.remove, p.space, p.part, r.ID, w.If)
+		return s.session.Query(s.remove, r.Space, part, r.ID, w.If)
 	}
 	// What is not there is left unset in a new row: a null would be kept as a
 	// tombstone. In a row that is replaced it has to be one.
@@ -182,9 +181,9 @@ func (s *Store) transaction(w *db.Write, p partition, mark gocql.UUID) *gocql.Qu
 		value = []byte{}
 	}
 	if w.If == 0 {
-		return s.session.Query(s.insert, r.Version, owner, until, value, mark, p.space, p.part, r.ID)
+		return s.session.Query(s.insert, r.Version, owner, until, value, mark, r.Space, part, r.ID)
 	}
-	return s.session.Query(s.update, r.Version, owner, until, value, mark, p.space, p.part, r.ID, w.If)
+	return s.session.Query(s.update, r.Version, owner, until, value, mark, r.Space, part, r.ID, w.If)
 }
 
 // unknown says whether, after err, a transaction may have been carried out or

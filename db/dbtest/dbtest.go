@@ -7,7 +7,8 @@
 // promise each.
 //
 // What it can't see: whether acknowledged writes survive a power cut or the
-// death of the process. Reopen only closes and opens.
+// death of the process. Reopen only closes and opens. A test that can kill what
+// the store runs on, or cut the way to it, does so under [Disturb].
 package dbtest
 
 import (

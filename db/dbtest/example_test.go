@@ -1,6 +1,7 @@
 package dbtest_test
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 
@@ -19,5 +20,26 @@ func ExampleRun() {
 			}
 			return store
 		})
+	}
+}
+
+// The test of an adapter whose server can be killed.
+func ExampleDisturb() {
+	var (
+		open    func(t testing.TB) db.DB
+		kill    func()
+		restart func(ctx context.Context) // and wait until it has served for some seconds
+	)
+	_ = func(t *testing.T) { // func TestKill(t *testing.T)
+		clients := []db.DB{open(t), open(t)}
+		saw := dbtest.Disturb(t, clients, func(ctx context.Context) {
+			for range 3 {
+				kill()
+				restart(ctx)
+			}
+		})
+		if saw.Unknown == 0 {
+			t.Error("the kill went unnoticed")
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -25,7 +26,8 @@ const (
 		"java.base/java.util"
 )
 
-// NewCassandra prepares a node that is a cluster of its own. Start starts it.
+// NewCassandra prepares a node that is a cluster of its own, unless Settings
+// give it the ports and the seed of another. Start starts it.
 // What it has acknowledged survives a kill: its commit log is synchronous.
 func NewCassandra(ctx context.Context, c Config) (*Server, error) {
 	dir, jars, err := prepare(ctx, c, artifact{
@@ -39,18 +41,19 @@ func NewCassandra(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Name: "Cassandra", Addr: "127.0.0.1:" + p[0], dir: dir, jars: jars, log: c.Log, ready: cassandraReady}
+	host := cmp.Or(c.Host, "127.0.0.1")
+	s := &Server{Name: "Cassandra", dir: dir, jars: jars, log: c.Log, ready: cassandraReady}
 	settings := map[string]string{
 		"cluster_name":           "test",
 		"num_tokens":             "1",
 		"partitioner":            "org.apache.cassandra.dht.Murmur3Partitioner",
 		"endpoint_snitch":        "SimpleSnitch",
-		"listen_address":         "127.0.0.1",
-		"rpc_address":            "127.0.0.1",
+		"listen_address":         host,
+		"rpc_address":            host,
 		"storage_port":           p[1],
 		"native_transport_port":  p[0],
 		"start_native_transport": "true",
-		"seed_provider":          `[{class_name: org.apache.cassandra.locator.SimpleSeedProvider, parameters: [{seeds: "127.0.0.1:` + p[1] + `"}]}]`,
+		"seed_provider":          `[{class_name: org.apache.cassandra.locator.SimpleSeedProvider, parameters: [{seeds: "` + host + ":" + p[1] + `"}]}]`,
 		"commitlog_sync":         "batch",
 		"commitlog_segment_size": "32MiB",
 		"commitlog_directory":    filepath.Join(dir, "commitlog"),
@@ -70,6 +73,7 @@ func NewCassandra(ctx context.Context, c Config) (*Server, error) {
 		"cas_contention_timeout": "8s",
 	}
 	maps.Copy(settings, c.Settings)
+	s.Addr = net.JoinHostPort(host, settings["native_transport_port"])
 	var lines []string
 	for _, k := range slices.Sorted(maps.Keys(settings)) {
 		lines = append(lines, k+": "+settings[k])

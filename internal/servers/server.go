@@ -21,6 +21,7 @@ import (
 // Config describes one server.
 type Config struct {
 	Dir      string            // of its data; made if missing, used again if there
+	Host     string            // address of the loopback that Cassandra listens at; empty: 127.0.0.1
 	Settings map[string]string // lines of its configuration that replace or join the usual ones
 	Heap     string            // of the Java machine, such as "1g"; empty: what suits a test
 	Log      io.Writer         // what it prints; nil: kept in Dir/log
