@@ -48,7 +48,8 @@ type Config struct {
 	Username string
 	Password Secret
 
-	// TLS, if given, is how connections are encrypted and the nodes verified.
+	// TLS, if given, is how connections are encrypted and the nodes verified; it
+	// must not be changed afterwards. Nil: everything is sent in the clear.
 	TLS *tls.Config
 
 	// Timeout bounds one request to a node; zero means [DefaultTimeout]. It

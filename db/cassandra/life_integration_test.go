@@ -153,30 +153,46 @@ func TestCloseDuringCalls(t *testing.T) {
 	require.Equal(t, calls-2, refused)
 }
 
-// TestCloseUnderLoad closes a store that is busy: calls are answered or refused
-// and nothing else.
+// TestCloseUnderLoad closes a store that is busy with batches: each is either
+// carried out, and said to be, or refused, with nothing done.
 func TestCloseUnderLoad(t *testing.T) {
-	store := openStore(t, config(t, newName(t)))
+	c := config(t, newName(t))
+	c.MaxInFlight = 4
+	store, after := openStore(t, c), openStore(t, c)
+	const writers, batch = 16, 20
 	var wg sync.WaitGroup
-	ended := make(chan error, 16)
-	for i := range cap(ended) {
+	told := make([]int64, writers) // the version that was acknowledged last
+	for w := range writers {
 		wg.Go(func() {
-			id := fmt.Sprint(i)
-			for n := int64(0); ; n++ {
-				if _, err := store.Write(t.Context(), db.Write{If: n, Record: db.Record{Space: "s", ID: id, Version: n + 1}}); err != nil {
-					ended <- err
+			for version := int64(1); ; version++ {
+				writes := make([]db.Write, batch)
+				for i := range writes {
+					writes[i] = db.Write{If: version - 1, Record: db.Record{Space: "s", ID: fmt.Sprint(w, i), Version: version}}
+				}
+				if _, err := store.Write(t.Context(), writes...); err != nil {
+					if !errors.Is(err, db.ErrClosed) {
+						t.Error(err)
+					}
 					return
 				}
+				told[w] = version
 			}
 		})
 	}
-	wait(t.Context(), 500*time.Millisecond)
+	wait(t.Context(), 2*time.Second)
 	for range 3 {
 		wg.Go(func() { requireGo(t, store.Close()) })
 	}
 	wg.Wait()
-	for range cap(ended) {
-		require.ErrorIs(t, <-ended, db.ErrClosed)
+	stored := make(map[string]int64)
+	for r, err := range after.Scan(t.Context(), "s") {
+		require.NoError(t, err)
+		stored[r.ID] = r.Version
+	}
+	for w := range writers {
+		for i := range batch {
+			require.Equal(t, told[w], stored[fmt.Sprint(w, i)], "record %d of writer %d", i, w)
+		}
 	}
 }
 

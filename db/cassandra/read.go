@@ -32,7 +32,7 @@ func (s *Store) getAll(ctx context.Context, space string, ids []string) ([]db.Re
 	defer s.end()
 	found := make([]db.Record, len(ids))
 	err := s.each(len(ids), func(i int) (err error) {
-		found[i], _, err = s.read(ctx, space, ids[i])
+		found[i], _, err = s.read(ctx, s.over, space, ids[i])
 		return err
 	})
 	if err != nil {
@@ -48,12 +48,12 @@ func (s *Store) getAll(ctx context.Context, space string, ids []string) ([]db.Re
 }
 
 // read returns a record as it is now, with the mark of the Write that wrote
-// it, or the zero one if there is none.
-func (s *Store) read(ctx context.Context, space, id string) (db.Record, gocql.UUID, error) {
-	if err := s.take(ctx, s.turns); err != nil {
+// it, or the zero one if there is none. See takeTurn for over.
+func (s *Store) read(ctx context.Context, over <-chan struct{}, space, id string) (db.Record, gocql.UUID, error) {
+	if err := s.takeTurn(ctx, over); err != nil {
 		return db.Record{}, gocql.UUID{}, err
 	}
-	defer func() { <-s.turns }()
+	defer s.passTurn()
 	r := row{space: space, id: id}
 	err := s.session.Query(s.get, space, s.part(id), id).Consistency(s.serial).
 		ScanContext(ctx, &r.version, &r.owner, &r.until, &r.value, &r.mark)
@@ -115,10 +115,10 @@ func (s *Store) page(ctx context.Context, space string, part int, state []byte) 
 		return nil, nil, err
 	}
 	defer s.end()
-	if err := s.take(ctx, s.turns); err != nil {
+	if err := s.takeTurn(ctx, s.over); err != nil {
 		return nil, nil, err
 	}
-	defer func() { <-s.turns }()
+	defer s.passTurn()
 	rows := s.session.Query(s.scan, space, part).PageSize(pageSize).PageState(state).IterContext(ctx)
 	page = make([]db.Record, 0, rows.NumRows())
 	for range rows.NumRows() {

@@ -66,7 +66,7 @@ func open(ctx context.Context, c Config) (*Store, error) {
 	}
 	table := c.Keyspace + "." + c.Table
 	const row = " WHERE space = ? AND part = ? AND id = ?"
-	s := &Store{
+	return &Store{
 		session: session, partitions: partitions, serial: c.serial(), timeout: c.Timeout,
 		turns: make(chan struct{}, c.MaxInFlight), over: make(chan struct{}), ended: make(chan struct{}),
 
@@ -75,17 +75,17 @@ func open(ctx context.Context, c Config) (*Store, error) {
 		insert: "INSERT INTO " + table + " (version, owner, until, value, mark, space, part, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",
 		update: "UPDATE " + table + " SET version = ?, owner = ?, until = ?, value = ?, mark = ?" + row + " IF version = ?",
 		remove: "DELETE FROM " + table + row + " IF version = ?",
-	}
-	return s, nil
+	}, nil
 }
 
 // Durable returns true: what is acknowledged is on a majority of the replicas,
 // whose commit logs decide what a power cut leaves of it.
 func (s *Store) Durable() bool { return true }
 
-// Close lets requests under way be answered, for at most Config.Timeout each,
-// and ends the connections; what waits for its turn gets db.ErrClosed. It
-// returns nil, and so does each further one, when that is done.
+// Close ends the connections, after the requests under way have been answered
+// or Config.Timeout has passed. Writes of which something has been sent are
+// completed; all other calls get db.ErrClosed. It returns nil when that is
+// done, and so does each further one.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	first := !s.closed
@@ -117,23 +117,25 @@ func (s *Store) begin(ctx context.Context) error {
 
 func (s *Store) end() { s.calls.Done() }
 
-// take puts one into a channel that has room for as many as may go on at a
-// time. The caller takes it out again.
-func (s *Store) take(ctx context.Context, from chan struct{}) error {
+// takeTurn waits until one more request may be under way, or returns
+// db.ErrClosed when over is closed; nil never is. The caller calls passTurn.
+func (s *Store) takeTurn(ctx context.Context, over <-chan struct{}) error {
 	select {
-	case <-s.over: // whatever room there is
+	case <-over: // whatever room there is
 		return db.ErrClosed
 	default:
 	}
 	select {
-	case from <- struct{}{}:
+	case s.turns <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ended(ctx)
-	case <-s.over:
+	case <-over:
 		return db.ErrClosed
 	}
 }
+
+func (s *Store) passTurn() { <-s.turns }
 
 // part is the partition of an id in its space: its hash by FNV-1a, which is
 // part of the format of the table and never changes.

@@ -73,7 +73,6 @@ func TestUnknown(t *testing.T) {
 		refusal(gocql.ErrCodeCASWriteUnknown):        true,
 		refusal(0x7777):                              true,
 
-		db.ErrClosed:                        false,
 		gocql.ErrNoConnections:              false,
 		gocql.ErrSessionClosed:              false,
 		gocql.ErrNoStreams:                  false,
@@ -134,19 +133,20 @@ func TestEach(t *testing.T) {
 	require.LessOrEqual(t, done.Load(), int64(3), "none is begun after one has failed")
 }
 
-// TestTake waits for room, for as long as the caller and the store go on.
-func TestTake(t *testing.T) {
-	s := &Store{over: make(chan struct{})}
-	room := make(chan struct{}, 1)
-	require.NoError(t, s.take(t.Context(), room))
+// TestTakeTurn waits for room, for as long as the caller and the store go on.
+func TestTakeTurn(t *testing.T) {
+	s := &Store{turns: make(chan struct{}, 1)}
+	over := make(chan struct{})
+	require.NoError(t, s.takeTurn(t.Context(), over))
 	why := errors.New("why")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(why)
-	require.ErrorIs(t, s.take(ctx, room), why)
+	require.ErrorIs(t, s.takeTurn(ctx, over), why)
 	waits := make(chan error)
-	go func() { waits <- s.take(t.Context(), room) }()
-	close(s.over)
+	go func() { waits <- s.takeTurn(t.Context(), over) }()
+	close(over)
 	require.ErrorIs(t, <-waits, db.ErrClosed)
-	<-room
-	require.ErrorIs(t, s.take(t.Context(), room), db.ErrClosed, "although there is room")
+	s.passTurn()
+	require.ErrorIs(t, s.takeTurn(t.Context(), over), db.ErrClosed, "although there is room")
+	require.NoError(t, s.takeTurn(t.Context(), nil), "one that is not refused")
 }

@@ -35,6 +35,13 @@ func (s *Store) writeAll(ctx context.Context, writes []db.Write) ([]db.Result, e
 		return nil, err
 	}
 	defer s.end()
+	// Once something may have been sent, the error can't be db.ErrClosed any
+	// more, by which nothing was done. So this is the one time that Close is
+	// heeded: what waits here is refused, what has passed is completed.
+	if err := s.takeTurn(ctx, s.over); err != nil {
+		return nil, err
+	}
+	s.passTurn()
 	results := make([]db.Result, len(writes))
 	lines := lines(writes)
 	err := s.each(len(lines), func(i int) (err error) {
@@ -95,7 +102,7 @@ func (s *Store) settle(ctx context.Context, w *db.Write) (db.Result, error) {
 		if err != nil {
 			return s.lookUp(ctx, w, mark, err)
 		}
-		now, _, err := s.read(ctx, w.Record.Space, w.Record.ID)
+		now, _, err := s.read(ctx, nil, w.Record.Space, w.Record.ID)
 		if err != nil {
 			return db.Result{}, fmt.Errorf("look up what it lost to: %w", err)
 		}
@@ -116,12 +123,15 @@ func (s *Store) lookUp(ctx context.Context, w *db.Write, mark gocql.UUID, err er
 	limited, cancel := context.WithTimeoutCause(ctx, s.timeout, errNotSeen)
 	defer cancel()
 	for try := 1; ; try++ {
-		_, current, failed := s.read(limited, w.Record.Space, w.Record.ID)
+		_, current, failed := s.read(limited, nil, w.Record.Space, w.Record.ID)
 		if failed == nil && current == mark {
 			return db.Result{OK: true}, nil
 		}
-		if failed != nil && !errors.Is(failed, db.ErrClosed) && pause(limited, try) == nil {
+		if failed != nil && !errors.Is(failed, db.ErrDamaged) && pause(limited, try) == nil {
 			continue
+		}
+		if limited.Err() != nil && ctx.Err() == nil {
+			failed = errNotSeen // and no deadline of the caller's
 		}
 		// Not sent again, although it may be that it was not carried out: the
 		// first sending may still be on its way, and if others undo the second
@@ -148,10 +158,10 @@ func pause(ctx context.Context, try int) error {
 
 // send sends the transaction.
 func (s *Store) send(ctx context.Context, w *db.Write, mark gocql.UUID) (applied bool, err error) {
-	if err := s.take(ctx, s.turns); err != nil {
+	if err := s.takeTurn(ctx, nil); err != nil {
 		return false, err
 	}
-	defer func() { <-s.turns }()
+	defer s.passTurn()
 	if applied, err = s.transaction(w, mark).MapScanCASContext(ctx, map[string]any{}); err != nil {
 		return false, failure(ctx, err)
 	}
@@ -193,7 +203,7 @@ func unknown(ctx context.Context, err error) bool {
 	if ctx.Err() != nil {
 		return false // unknown it is, but the caller does not wait for more
 	}
-	for _, unsent := range []error{db.ErrClosed, gocql.ErrNoConnections, gocql.ErrSessionClosed, gocql.ErrNoStreams} {
+	for _, unsent := range []error{gocql.ErrNoConnections, gocql.ErrSessionClosed, gocql.ErrNoStreams} {
 		if errors.Is(err, unsent) {
 			return false
 		}
