@@ -39,35 +39,24 @@ type Disturbed struct {
 func Disturb(t testing.TB, clients []db.DB, faults func(ctx context.Context)) Disturbed {
 	t.Helper()
 	require.NotEmpty(t, clients, "Disturb needs a client")
-	d := &disturbance{clients: clients, space: newName("disturb"), over: make(chan struct{})}
-	s := seed(t)
-	var wg sync.WaitGroup
-	errs := make(chan error, 3*len(clients))
-	for i := range 3 * len(clients) {
-		w := disturbedWorker{
-			disturbance: d, number: i, store: clients[i%len(clients)],
-			random: rand.New(rand.NewPCG(s, uint64(i))), known: make(map[string]int64),
-		}
-		work := w.write
-		if i < len(clients) {
-			work = w.hold
-		}
-		wg.Go(func() {
-			if err := work(t.Context()); err != nil {
-				errs <- err
-			}
-		})
-	}
-	faults(t.Context())
-	close(d.over)
-	wg.Wait()
-	close(errs)
-	for err := range errs {
+	d := &disturbance{clients: clients, space: newName("disturb"), over: make(chan struct{}), errs: make(chan error, 3*len(clients))}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	d.start(ctx, seed(t))
+	var patience *time.Timer
+	func() { // also if faults ends the test
+		defer d.workers.Wait()
+		defer func() {
+			close(d.over)
+			patience = time.AfterFunc(limit, func() { cancel(fmt.Errorf("not served for %s after the faults", limit)) })
+		}()
+		faults(ctx)
+	}()
+	defer patience.Stop()
+	close(d.errs)
+	for err := range d.errs {
 		require.NoError(t, err, "an error that no fault can cause")
 	}
-
-	ctx, cancel := context.WithTimeoutCause(t.Context(), limit, fmt.Errorf("not served for %s after the faults", limit))
-	defer cancel()
 	require.NoError(t, d.recover(ctx))
 	t.Logf("%d operations, %d writes told, %d not, %d claims", d.h.len(), d.told.Load(), d.untold.Load(), len(d.beliefs))
 	d.h.ops = certain(d.h.ops)
@@ -81,6 +70,8 @@ type disturbance struct {
 	clients      []db.DB
 	space        string
 	over         chan struct{} // closed when the workers should stop
+	workers      sync.WaitGroup
+	errs         chan error // that no fault can cause; room for one from each worker
 	h            history
 	begun        atomic.Int64 // operations on records
 	versions     atomic.Int64 // each write has a version of its own
@@ -88,6 +79,25 @@ type disturbance struct {
 
 	mu      sync.Mutex
 	beliefs []belief
+}
+
+// start lets three workers use each client: one fights for a lease, two write.
+func (d *disturbance) start(ctx context.Context, seed uint64) {
+	for i := range cap(d.errs) {
+		w := disturbedWorker{
+			disturbance: d, number: i, store: d.clients[i%len(d.clients)],
+			random: rand.New(rand.NewPCG(seed, uint64(i))), known: make(map[string]int64),
+		}
+		work := w.write
+		if i < len(d.clients) {
+			work = w.hold
+		}
+		d.workers.Go(func() {
+			if err := work(ctx); err != nil {
+				d.errs <- err
+			}
+		})
+	}
 }
 
 // shortHistory is after how many operations the workers go on to other

@@ -163,6 +163,18 @@ func TestDisturbCatches(t *testing.T) {
 	}
 }
 
+// TestDisturbEnded ends the test in the middle: the bubble would tell of what
+// goes on after it.
+func TestDisturbEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newDisturbing()
+		defer store.late.Wait()
+		require.True(t, fails(t, check{run: func(t testing.TB, _ Open) {
+			Disturb(t, []db.DB{store}, func(context.Context) { t.FailNow() })
+		}}, nil))
+	})
+}
+
 func TestExclusive(t *testing.T) {
 	at := func(ms int) time.Time { return time.Unix(0, 0).Add(time.Duration(ms) * time.Millisecond) }
 	for name, c := range map[string]struct {
