@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/cassandra-gocql-driver/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cannedos/cannedos/db"
@@ -89,6 +90,16 @@ func TestLostRequest(t *testing.T) {
 	results, err := store.Write(t.Context(), again)
 	require.NoError(t, err)
 	require.True(t, results[0].OK)
+}
+
+// TestSilence writes to a node that does not answer, not even to the lookup.
+func TestSilence(t *testing.T) {
+	store, _ := muted(t, func(c *cassandra.Config) { c.Timeout = 2 * time.Second })
+	_, err := store.Write(t.Context(), db.Write{If: 2, Record: db.Record{Space: "s", ID: "a", Version: 3}})
+	require.ErrorContains(t, err, "the outcome is unknown")
+	require.ErrorContains(t, err, "could not be looked up")
+	require.ErrorIs(t, err, gocql.ErrTimeoutNoResponse)
+	require.NotErrorIs(t, err, context.DeadlineExceeded, "the caller set none")
 }
 
 // TestNode is about a node of its own: one that is frozen, killed, and asks
