@@ -25,7 +25,7 @@ type memorySession struct {
 }
 
 const (
-	maxBatch = 4096 // messages that Receive returns at most
+	maxBatch = 1024 // messages that Receive returns at most: it takes them in one hold of the lock
 	stepSize = 1024 // messages touched in one hold of the lock, beyond those asked for
 )
 
@@ -168,16 +168,21 @@ func (s *memorySession) collect(ctx context.Context, name string, limit int, b *
 	m := s.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	var p *place
 	for again := false; ; {
 		if err := s.overLocked(ctx); err != nil {
+			if p != nil { // it was ours to look; now it is another's
+				_, now := m.now()
+				m.wakeLocked(p, now)
+			}
 			return err
 		}
 		_, now := m.now()
-		p := m.placeLocked(name)
+		p = m.placeLocked(name)
 		done := m.pickLocked(p, now, limit, b)
 		if len(b.slots) > 0 {
 			s.takeLocked(p, b)
-			p.wheel.pourAhead(&m.slots, 2*len(b.taken)+16)
+			p.wheel.pourAhead(&m.slots, min(2*len(b.taken)+16, stepSize))
 			m.wakeLocked(p, now)
 			return nil
 		}
