@@ -196,7 +196,7 @@ func TestArenaFull(t *testing.T) {
 	require.NotEmpty(t, a.big)
 	for i, addr := range addrs {
 		require.Len(t, a.get(addr), 100)
-		require.True(t, bytes.HasPrefix(a.get(addr), []byte(fmt.Sprint(i))))
+		require.True(t, bytes.HasPrefix(a.get(addr), fmt.Append(nil, i)))
 		a.release(addr)
 	}
 	require.Len(t, a.bigFree, len(a.big))
