@@ -254,7 +254,7 @@ func (m *Memory) readLocked(i int32, b *scratch) *taken {
 	sl := m.slots.at(i)
 	v := m.valueLocked(sl)
 	b.bytes = append(b.bytes, v...)
-	b.texts += len(v.texts())
+	b.texts += v.textLen()
 	b.taken = append(b.taken, taken{
 		end: len(b.bytes), due: sl.due, place: m.places[sl.place], shared: &m.texts.all[v.shared()].texts,
 	})
@@ -275,15 +275,15 @@ func (m *Memory) deliver(b *scratch) []Delivery {
 	for i := range b.taken {
 		t, d := &b.taken[i], &ds[i]
 		v := value(b.bytes[start:t.end])
-		texts := v.texts()
-		if chunk.Cap()-chunk.Len() < len(texts) {
+		size := v.textLen()
+		if chunk.Cap()-chunk.Len() < size {
 			chunk.Reset()
-			chunk.Grow(max(min(left, textChunk), len(texts)))
+			chunk.Grow(max(min(left, textChunk), size))
 		}
 		at := chunk.Len()
-		chunk.Write(texts)
+		v.writeTexts(&chunk)
 		m.clock.decode(&d.Message, v, chunk.String()[at:], t.shared)
-		start, left = t.end, left-len(texts)
+		start, left = t.end, left-size
 		d.Queue, d.Due = t.place.name, m.clock.instant(t.due)
 		d.Response, d.Receipt, d.Redelivered = t.response, t.receipt, t.redelivered
 	}
