@@ -76,38 +76,10 @@ func decodeTexts(m *Message, n *numbers, flags uint32, text string) {
 	if flags&withOrigin != 0 {
 		origin = int(n.uvarint())
 	}
-	var lengths [5]int // of those beside the URI
 	if flags&textsBesideURI != 0 {
-		for i := range lengths {
-			if flags&(withETag<<i) != 0 {
-				lengths[i] = int(n.uvarint())
-			}
-		}
-	}
-	uri := -1
-	if flags&textsBesideURI != 0 {
-		uri = int(n.uvarint())
-	}
-	if flags&withTag != 0 {
-		size := packed.TagForm(n.take(1)[0]).Len()
-		r.Validators.ETag, text = text[:size], text[size:]
-	}
-	if flags&withDate != 0 {
-		r.Validators.LastModified, text = text[:packed.DateLen], text[packed.DateLen:]
-	}
-	if uri < 0 {
-		r.URI = text
+		decodeMore(m, n, flags, text)
 	} else {
-		if flags&withSecure != 0 {
-			uri += len(packed.Secure)
-		}
-		r.URI, text = text[:uri], text[uri:]
-		for i, s := range [len(lengths)]*string{&r.Validators.ETag, &r.Validators.LastModified, &r.Moved, &r.Hop, &r.Cause} {
-			if flags&(withETag<<i) != 0 {
-				*s, text = text[:lengths[i]], text[lengths[i]:]
-			}
-		}
-		m.Cause = text
+		r.URI = text[decodePacked(r, n, flags, text):]
 	}
 	switch {
 	case flags&withOriginOfURI != 0:
@@ -115,6 +87,44 @@ func decodeTexts(m *Message, n *numbers, flags uint32, text string) {
 	case flags&withOrigin != 0:
 		r.Origin = r.URI[:origin]
 	}
+}
+
+// decodePacked sets the texts that are packed and returns where the others begin.
+func decodePacked(r *resource.Resource, n *numbers, flags uint32, text string) (at int) {
+	if flags&withTag != 0 {
+		at = packed.TagForm(n.take(1)[0]).Len()
+		r.Validators.ETag = text[:at]
+	}
+	if flags&withDate != 0 {
+		r.Validators.LastModified = text[at : at+packed.DateLen]
+		at += packed.DateLen
+	}
+	return at
+}
+
+// decodeMore sets the texts of a message that has others than its URI, which are
+// not packed.
+func decodeMore(m *Message, n *numbers, flags uint32, text string) {
+	r := &m.Resource
+	more := [...]*string{&r.Validators.ETag, &r.Validators.LastModified, &r.Moved, &r.Hop, &r.Cause}
+	var lengths [len(more)]int
+	for i := range more {
+		if flags&(withETag<<i) != 0 {
+			lengths[i] = int(n.uvarint())
+		}
+	}
+	uri := int(n.uvarint())
+	if flags&withSecure != 0 {
+		uri += len(packed.Secure)
+	}
+	text = text[decodePacked(r, n, flags, text):]
+	r.URI, text = text[:uri], text[uri:]
+	for i, s := range more {
+		if flags&(withETag<<i) != 0 {
+			*s, text = text[:lengths[i]], text[lengths[i]:]
+		}
+	}
+	m.Cause = text
 }
 
 // textLen is how many bytes writeTexts writes.

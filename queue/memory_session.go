@@ -48,6 +48,7 @@ type scratch struct {
 // lock, so that it can be decoded without.
 type taken struct {
 	end         int // of its value in bytes
+	text        int // bytes of its texts
 	due         int64
 	receipt     uint64
 	shared      *texts
@@ -254,9 +255,10 @@ func (m *Memory) readLocked(i int32, b *scratch) *taken {
 	sl := m.slots.at(i)
 	v := m.valueLocked(sl)
 	b.bytes = append(b.bytes, v...)
-	b.texts += v.textLen()
+	text := v.textLen()
+	b.texts += text
 	b.taken = append(b.taken, taken{
-		end: len(b.bytes), due: sl.due, place: m.places[sl.place], shared: &m.texts.all[v.shared()].texts,
+		end: len(b.bytes), text: text, due: sl.due, place: m.places[sl.place], shared: &m.texts.all[v.shared()].texts,
 	})
 	return &b.taken[len(b.taken)-1]
 }
@@ -275,15 +277,14 @@ func (m *Memory) deliver(b *scratch) []Delivery {
 	for i := range b.taken {
 		t, d := &b.taken[i], &ds[i]
 		v := value(b.bytes[start:t.end])
-		size := v.textLen()
-		if chunk.Cap()-chunk.Len() < size {
+		if chunk.Cap()-chunk.Len() < t.text {
 			chunk.Reset()
-			chunk.Grow(max(min(left, textChunk), size))
+			chunk.Grow(max(min(left, textChunk), t.text))
 		}
 		at := chunk.Len()
 		v.writeTexts(&chunk)
 		m.clock.decode(&d.Message, v, chunk.String()[at:], t.shared)
-		start, left = t.end, left-size
+		start, left = t.end, left-t.text
 		d.Queue, d.Due = t.place.name, m.clock.instant(t.due)
 		d.Response, d.Receipt, d.Redelivered = t.response, t.receipt, t.redelivered
 	}

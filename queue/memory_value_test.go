@@ -21,7 +21,7 @@ func decoded(c clock, v value, r resource.Resource) (m Message) {
 	var text strings.Builder
 	v.writeTexts(&text)
 	if text.Len() != v.textLen() {
-		panic("as many bytes were written as were not announced")
+		panic("textLen says something else than writeTexts writes")
 	}
 	c.decode(&m, v, text.String(), &shared)
 	return m

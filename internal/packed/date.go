@@ -88,17 +88,20 @@ func AppendDateText(b, date []byte) []byte {
 	at := uint64(binary.LittleEndian.Uint32(date))
 	days, second := at/86400, at%86400
 	year, month, day := civil(days)
-	m := months[3*month-3 : 3*month]
-	d := weekday(days)
-	return append(b,
-		d[0], d[1], d[2], ',', ' ', tens(day), ones(day), ' ', m[0], m[1], m[2], ' ',
-		tens(year/100), ones(year/100), tens(year%100), ones(year), ' ',
-		tens(second/3600), ones(second/3600), ':', tens(second/60%60), ones(second/60%60), ':', tens(second%60), ones(second%60),
-		' ', 'G', 'M', 'T')
+	start := len(b)
+	b = append(b, "Thu, 01 Jan 1970 00:00:00 GMT"...)
+	to := (*[DateLen]byte)(b[start:])
+	copy(to[:3], weekday(days))
+	copy(to[8:11], months[3*month-3:3*month])
+	put := func(at int, n uint64) { to[at], to[at+1] = byte('0'+n/10), byte('0'+n%10) }
+	put(5, day)
+	put(12, year/100)
+	put(14, year%100)
+	put(17, second/3600)
+	put(20, second/60%60)
+	put(23, second%60)
+	return b
 }
-
-func tens(n uint64) byte { return byte('0' + n/10) }
-func ones(n uint64) byte { return byte('0' + n%10) }
 
 const (
 	weekdays = "ThuFriSatSunMonTueWed" // 1970 began with a Thursday

@@ -27,11 +27,16 @@ func TestTags(t *testing.T) {
 	}
 	for _, tag := range []string{
 		"", `"`, `""`, `W/`, `W/""`, `"` + hash[:7] + `"`, `"` + hash[:9] + `"`, `"` + hash + hash[:8] + `"`, hash[:10], `"` + hash[:8], hash[:8] + `"`,
-		`w/"` + hash[:8] + `"`, `"` + strings.ToUpper(hash[:16]) + `"`, `"` + hash[:7] + `g"`, `"é123456"`, `W/W/"` + hash[:8] + `"`, ` "` + hash[:8] + `"`,
+		`w/"` + hash[:8] + `"`, `"` + strings.ToUpper(hash[:16]) + `"`, `"` + hash[:7] + `g"`, `"` + hash[:7] + `o"`, `"` + hash[:7] + `/"`, `"` + hash[:7] + `:"`, `"` + hash[:7] + "`" + `"`, `"` + hash[:7] + "\xe1" + `"`, `"é123456"`, `W/W/"` + hash[:8] + `"`, ` "` + hash[:8] + `"`,
 	} {
 		b, form := AppendTag([]byte("x"), tag)
 		require.Zero(t, form, "%q", tag)
 		require.Equal(t, "x", string(b))
+	}
+	for c := range 256 {
+		tag := `"` + hash[:3] + string([]byte{byte(c)}) + hash[:4] + `"`
+		_, form := AppendTag(nil, tag)
+		require.Equal(t, strings.Contains("0123456789abcdef", string([]byte{byte(c)})), form != 0, "%q", tag)
 	}
 	for f := range 256 {
 		form := TagForm(f)
@@ -173,8 +178,8 @@ func TestWaits(t *testing.T) {
 
 func TestOriginLen(t *testing.T) {
 	for uri, want := range map[string]string{
-		"https://h/x": "https://h", "https://h:8080/": "https://h:8080", "http://h?x": "http://h", "https://h": "https://h",
-		"": "", "h/x": "", "https://": "https://", "https://h#x": "https://h",
+		"https://h/x": "https://h", "https://h:8080/": "https://h:8080", "http://h/?x": "http://h", "https://h": "https://h",
+		"": "", "h/x": "", "https://": "https://", "http://": "http://", "http:/": "", "ftp://h/x": "", "https://h?x": "https://h?x",
 	} {
 		require.Equal(t, want, uri[:OriginLen(uri)])
 	}

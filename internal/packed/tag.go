@@ -1,5 +1,10 @@
 package packed
 
+import (
+	"encoding/binary"
+	"slices"
+)
+
 // A TagForm says what an entity tag looks like whose text is a number of
 // hexadecimal digits, such as those of GitHub, GitLab or S3: in its lowest bit
 // whether the tag is weak, and above how many times 8 digits it has. The zero
@@ -34,14 +39,18 @@ func AppendTag(b []byte, tag string) ([]byte, TagForm) {
 	if digits < digitsStep || digits > mostDigits || digits%digitsStep != 0 || tag[0] != '"' || tag[digits+1] != '"' {
 		return b, 0
 	}
-	start, all := len(b), byte(isDigit)
-	for text := tag[1 : digits+1]; len(text) >= 8; text = text[8:] {
-		h0, l0, h1, l1 := digitValue[text[0]], digitValue[text[1]], digitValue[text[2]], digitValue[text[3]]
-		h2, l2, h3, l3 := digitValue[text[4]], digitValue[text[5]], digitValue[text[6]], digitValue[text[7]]
-		all &= h0 & l0 & h1 & l1 & h2 & l2 & h3 & l3
-		b = append(b, h0<<4|l0&15, h1<<4|l1&15, h2<<4|l2&15, h3<<4|l3&15)
+	start, bad := len(b), uint64(0)
+	b = slices.Grow(b, digits/2)[:start+digits/2]
+	to := b[start:]
+	for s := []byte(tag[1 : digits+1]); len(s) >= digitsStep && len(to) >= 4; s, to = s[digitsStep:], to[4:] { // not copied
+		text := binary.LittleEndian.Uint64(s)
+		values := text&(each*0x0f) + text>>6&each*9 // letters are those with 64 in them
+		bad |= digitsOf(values) ^ text | values&(each*0xf0)
+		pairs := (values<<4 | values>>8) & 0x00ff00ff00ff00ff
+		pairs = (pairs | pairs>>8) & 0x0000ffff0000ffff
+		binary.LittleEndian.PutUint32(to, uint32(pairs|pairs>>16))
 	}
-	if all == 0 {
+	if bad != 0 {
 		return b[:start], 0
 	}
 	return b, form | TagForm(digits/digitsStep)<<1
@@ -50,21 +59,30 @@ func AppendTag(b []byte, tag string) ([]byte, TagForm) {
 // AppendTagText appends the text of a tag, whose form must be valid and which
 // must have as many bytes as the form says.
 func AppendTagText(b []byte, form TagForm, tag []byte) []byte {
-	const digits = "0123456789abcdef"
+	start := len(b)
+	b = slices.Grow(b, form.Len())[:start+form.Len()]
+	to := b[start:]
 	if form&1 != 0 {
-		b = append(b, 'W', '/')
+		to[0], to[1] = 'W', '/'
+		to = to[2:]
 	}
-	b = append(b, '"')
-	for _, v := range tag {
-		b = append(b, digits[v>>4], digits[v&15])
+	to[0] = '"'
+	for to = to[1:]; len(tag) >= 4 && len(to) >= digitsStep; tag, to = tag[4:], to[digitsStep:] {
+		pairs := uint64(binary.LittleEndian.Uint32(tag))
+		pairs = (pairs | pairs<<16) & 0x0000ffff0000ffff
+		pairs = (pairs | pairs<<8) & 0x00ff00ff00ff00ff
+		values := pairs>>4&0x000f000f000f000f | pairs<<8&0x0f000f000f000f00
+		binary.LittleEndian.PutUint64(to, digitsOf(values))
 	}
-	return append(b, '"')
+	to[0] = '"'
+	return b
 }
 
-// digitValue is the value of each lower-case hexadecimal digit, beside isDigit.
-var digitValue = [256]byte{
-	'0': 0x80, '1': 0x81, '2': 0x82, '3': 0x83, '4': 0x84, '5': 0x85, '6': 0x86, '7': 0x87,
-	'8': 0x88, '9': 0x89, 'a': 0x8a, 'b': 0x8b, 'c': 0x8c, 'd': 0x8d, 'e': 0x8e, 'f': 0x8f,
-}
+// Eight digits are handled at a time, a byte of a word each.
+const each = 0x0101010101010101
 
-const isDigit = 0x80
+// digitsOf returns the digits of eight values from 0 to 15, in lower case.
+func digitsOf(values uint64) uint64 {
+	letters := (values + each*6) >> 4 & each
+	return values + each*'0' + letters*('a'-'0'-10)
+}

@@ -5,19 +5,19 @@ import "strings"
 // Secure is what nearly every URI begins with.
 const Secure = "https://"
 
-// OriginLen is the length of what a URI begins with, scheme, host and port. Where
-// there is no scheme it is 0. It is the origin of the URI wherever that is
-// written in its normal form.
+// OriginLen is how much of a URI nearly always is its origin: what stands before
+// the first slash behind its scheme. Where there is none of the two schemes it is
+// 0.
 func OriginLen(uri string) int {
-	scheme := strings.Index(uri, "://")
-	if scheme < 0 {
-		return 0
-	}
-	host := scheme + len("://")
-	for i := host; i < len(uri); i++ {
-		if c := uri[i]; c == '/' || c == '?' || c == '#' {
-			return i
+	scheme := len(Secure)
+	if !strings.HasPrefix(uri, Secure) {
+		if !strings.HasPrefix(uri, "http://") {
+			return 0
 		}
+		scheme--
+	}
+	if host := strings.IndexByte(uri[scheme:], '/'); host >= 0 {
+		return scheme + host
 	}
 	return len(uri)
 }
