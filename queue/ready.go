@@ -77,7 +77,7 @@ func (h *heap) remove(s *slab, i int32) {
 	n := len(h.entries) - 1
 	last := h.entries[n]
 	h.entries = h.entries[:n]
-	if c := cap(h.entries); c > 4096 && n < c/4 {
+	if c := cap(h.entries); c > 256 && n < c/4 {
 		h.entries = append(make([]heapEntry, 0, c/2), h.entries...) // a herd has passed
 	}
 	if at == n {

@@ -223,29 +223,3 @@ func TestWheelKeepsNoPages(t *testing.T) {
 	_, ok := w.start()
 	require.False(t, ok)
 }
-
-// A heap gives back the room that a herd has taken, and not at each step.
-func TestHeapShrinks(t *testing.T) {
-	t.Parallel()
-	s, h := &slab{}, &heap{is: inLate}
-	const n = 100_000
-	for i := range n {
-		slot := s.take()
-		s.at(slot).due = int64(i * 7919 % n)
-		h.push(s, slot)
-	}
-	grown, last, made := cap(h.entries), int64(-1), 0
-	for len(h.entries) > 0 {
-		before := cap(h.entries)
-		e := h.entries[0]
-		require.Greater(t, e.due, last)
-		last = e.due
-		h.remove(s, e.slot)
-		if cap(h.entries) != before {
-			made++
-		}
-	}
-	require.Greater(t, grown, n)
-	require.LessOrEqual(t, cap(h.entries), 4096)
-	require.Less(t, made, 10)
-}
