@@ -65,7 +65,7 @@ const (
 	herdJitter   = 30 * time.Second
 
 	// What the heap may hold beyond what it holds at rest: workers with their requests,
-	// and, for each resource, less than half of what one takes. A copy of each would be
+	// and, for each resource, less than it takes itself. A copy of each would be
 	// seen, however many there are.
 	herdMiB   = 1
 	herdBytes = 160
