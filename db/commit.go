@@ -229,7 +229,7 @@ func (f *File) compare(w *requestWrite) (won bool, current Record, err error) {
 	}
 	if t := f.tables[w.key.space]; t != nil {
 		if slot, ok := t.find(w.key.id); ok {
-			if t.entries.at(slot).version == w.expect {
+			if version, _ := t.at(slot); version == w.expect {
 				return true, Record{}, nil
 			}
 			current, err = f.read(f.log, *t.places.at(slot))

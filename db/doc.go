@@ -4,9 +4,9 @@
 //
 // The contract is [DB]. [NewMemory] keeps everything in memory; [OpenFile]
 // keeps it in one file with nothing but the standard library. Other engines
-// are adapters, which prove themselves with package dbtest. Leases ([Claim],
-// [Hold]) are written once, here, on nothing but [DB.Get] and [DB.Write]: no
-// adapter implements leasing.
+// are adapters, which prove themselves with package dbtest; db/pebble, a module
+// of its own, is one. Leases ([Claim], [Hold]) are written once, here, on
+// nothing but [DB.Get] and [DB.Write]: no adapter implements leasing.
 //
 // # Guarantees of every store
 //

@@ -17,20 +17,22 @@ var (
 	ErrClosed = errors.New("store is closed")
 )
 
-// Outcomes of [OpenFile] and of the store that it opens.
+// Outcomes of [OpenFile] and of the store that it opens, and of adapters that
+// keep files or directories.
 var (
-	// ErrLocked is a file that another process, or this one, has open.
-	ErrLocked = errors.New("file is locked")
-	// ErrForeign is a file that is not a store of ours. It was not touched.
-	ErrForeign = errors.New("not a store file")
-	// ErrNewer is a file that a newer version of this program has written.
+	// ErrLocked is a store that another process, or this one, has open.
+	ErrLocked = errors.New("store is locked")
+	// ErrForeign is a file or a directory that is not a store of ours. It was
+	// not touched.
+	ErrForeign = errors.New("not a store of ours")
+	// ErrNewer is a store that a newer version of this program has written.
 	// It was not touched.
 	ErrNewer = errors.New("written by a newer version")
-	// ErrDamaged is a file that lost or changed bytes that had been safely
-	// stored; a [*DamagedError] carries the place.
+	// ErrDamaged is a store that lost or changed bytes that had been safely
+	// stored; of a [File], a [*DamagedError] carries the place.
 	ErrDamaged = errors.New("damaged")
 	// ErrFailed is a Write after an earlier one met an I/O error, such as a
-	// full disk. Nothing was done, and nothing more is written until the file
+	// full disk. Nothing was done, and nothing more is written until the store
 	// is opened again; reads go on. What had been acknowledged is safe.
 	ErrFailed = errors.New("store failed earlier and takes no more writes")
 )

@@ -3,35 +3,42 @@ package db
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"hash/maphash"
+	"math/bits"
 )
 
 // index is the table of one space: from id to a slot that holds the version
 // and a byte string of the store's choice. A record keeps its slot for as
 // long as it exists, which is what lets a scan walk the slots in pieces and
-// see each record once. It holds no pointer per record: about 40 bytes, plus
-// the cell with id and payload, in which an id that is a UUID takes 17. Not safe
-// for concurrent use.
+// see each record once. It holds no pointer per record: 16 bytes, plus the cell
+// with id, version and payload. Not safe for concurrent use.
+//
+//	heads     4 bytes for each slot: slot+1 of the first of a chain
+//	entries   12 bytes for each slot: hash, next of the chain, cell
+//	cell      key, see appendKey | version, uvarint | payload
+//
+// The table of chains grows by one with each slot, and then only the chain is
+// divided that the new one comes from (linear hashing), by the hashes that the
+// entries keep. (Rejected: a map from hash to slot. It doubles, so that a record
+// costs 10 to 20 bytes of it by how many there are, and needs the chains as well.)
 type index struct {
 	seed    maphash.Seed
-	heads   map[uint32]uint32 // hash of id to slot+1; collisions are chained
+	heads   pages[uint32]
 	entries pages[entry]
 	cells   arena
 	free    uint32 // slot+1 of the first free slot, chained
 	n       int    // records
 }
 
-// entry is one slot. A free one has version 0.
+// entry is one slot. A free one has no cell.
 type entry struct {
-	version int64
-	cell    uint64
-	next    uint32 // slot+1 of the next in the chain
-	size    uint32 // bytes used of the cell, below 1<<24, and its class above
+	hash uint32
+	next uint32 // slot+1 of the next in the chain
+	cell uint32
 }
 
 func newIndex() *index {
-	return &index{seed: maphash.MakeSeed(), heads: make(map[uint32]uint32)}
+	return &index{seed: maphash.MakeSeed(), cells: newArena()}
 }
 
 // slots is the bound of a walk over at; it grows and never shrinks.
@@ -39,11 +46,19 @@ func (x *index) slots() uint32 { return x.entries.len() }
 
 func (x *index) find(id string) (slot uint32, ok bool) {
 	var b [keyBytes]byte
-	key := appendKey(b[:0], id)
-	for s := x.heads[x.hash(id)]; s != 0; s = x.entries.at(s - 1).next {
-		if x.is(x.entries.at(s-1), key) {
+	return x.seek(x.hash(id), appendKey(b[:0], id))
+}
+
+func (x *index) seek(h uint32, key []byte) (slot uint32, ok bool) {
+	if x.heads.len() == 0 {
+		return 0, false
+	}
+	for s := *x.heads.at(x.chain(h)); s != 0; {
+		e := x.entries.at(s - 1)
+		if x.is(e, h, key) {
 			return s - 1, true
 		}
+		s = e.next
 	}
 	return 0, false
 }
@@ -52,67 +67,80 @@ func (x *index) find(id string) (slot uint32, ok bool) {
 // valid until the next change of the index.
 func (x *index) at(slot uint32) (version int64, payload []byte) {
 	e := x.entries.at(slot)
-	if e.version == 0 {
+	if e.cell == 0 {
 		return 0, nil
 	}
-	b := x.content(e)
-	return e.version, b[keySize(b):]
+	b := x.cells.get(e.cell)
+	b = b[keySize(b):]
+	v, n := binary.Uvarint(b)
+	return int64(v), b[n:]
 }
 
+// used reports whether slot holds a record.
+func (x *index) used(slot uint32) bool { return x.entries.at(slot).cell != 0 }
+
 // id returns the id of the record in slot, which must be in use.
-func (x *index) id(slot uint32) string { return idOf(x.content(x.entries.at(slot))) }
+func (x *index) id(slot uint32) string { return idOf(x.cells.get(x.entries.at(slot).cell)) }
 
 // put inserts or replaces a record, copying payload in, and returns its slot.
 func (x *index) put(id string, version int64, payload []byte) uint32 {
-	slot, ok := x.find(id)
+	var b [keyBytes + binary.MaxVarintLen64]byte
+	head := appendKey(b[:0], id)
+	h, key := x.hash(id), len(head)
+	slot, ok := x.seek(h, head)
+	head = binary.AppendUvarint(head, uint64(version))
+	size := len(head) + len(payload)
 	if ok {
 		e := x.entries.at(slot)
-		e.version = version
-		var b [keyBytes]byte
-		key, class := appendKey(b[:0], id), int(e.size>>24)
-		if size := len(key) + len(payload); classOf(size) == class && class != bigClass {
-			x.fill(e, class, key, payload)
+		if cell, same := x.cells.resize(e.cell, size); same {
+			copy(cell[key:], head[key:])
+			copy(cell[len(head):], payload)
 			return slot
 		}
-		x.cells.release(class, e.cell)
-		x.store(e, id, payload)
-		return slot
+		x.cells.release(e.cell)
+	} else {
+		slot = x.insert(h)
 	}
+	e := x.entries.at(slot)
+	var cell []byte
+	e.cell, cell = x.cells.alloc(size)
+	copy(cell[copy(cell, head):], payload)
+	return slot
+}
+
+// insert puts a slot without a cell into the chain of a hash.
+func (x *index) insert(h uint32) (slot uint32) {
 	if x.free != 0 {
 		slot = x.free - 1
 		x.free = x.entries.at(slot).next
 	} else {
 		slot = x.entries.len()
 		x.entries.push(entry{})
+		x.grow()
 	}
-	h := x.hash(id)
-	e := x.entries.at(slot)
-	*e = entry{version: version, next: x.heads[h]}
-	x.heads[h] = slot + 1
-	x.store(e, id, payload)
+	head := x.heads.at(x.chain(h))
+	*x.entries.at(slot) = entry{hash: h, next: *head}
+	*head = slot + 1
 	x.n++
 	return slot
 }
 
 // remove deletes a record, if there is one, and frees its slot.
 func (x *index) remove(id string) {
-	h := x.hash(id)
+	if x.heads.len() == 0 {
+		return
+	}
 	var b [keyBytes]byte
-	key, before := appendKey(b[:0], id), uint32(0)
-	for s := x.heads[h]; s != 0; before, s = s, x.entries.at(s-1).next {
+	key, h := appendKey(b[:0], id), x.hash(id)
+	for link := x.heads.at(x.chain(h)); *link != 0; {
+		s := *link
 		e := x.entries.at(s - 1)
-		if !x.is(e, key) {
+		if !x.is(e, h, key) {
+			link = &e.next
 			continue
 		}
-		switch {
-		case before != 0:
-			x.entries.at(before - 1).next = e.next
-		case e.next != 0:
-			x.heads[h] = e.next
-		default:
-			delete(x.heads, h)
-		}
-		x.cells.release(int(e.size>>24), e.cell)
+		*link = e.next
+		x.cells.release(e.cell)
 		*e = entry{next: x.free}
 		x.free = s
 		x.n--
@@ -120,101 +148,39 @@ func (x *index) remove(id string) {
 	}
 }
 
-func (x *index) hash(id string) uint32 { return uint32(maphash.String(x.seed, id)) }
-
-func (x *index) store(e *entry, id string, payload []byte) {
-	var b [keyBytes]byte
-	key := appendKey(b[:0], id)
-	class, cell := x.cells.alloc(len(key) + len(payload))
-	e.cell = cell
-	x.fill(e, class, key, payload)
-}
-
-// fill writes the content of a cell: the key, and the payload behind it.
-func (x *index) fill(e *entry, class int, key, payload []byte) {
-	size := len(key) + len(payload)
-	e.size = uint32(size) | uint32(class)<<24
-	b := x.cells.bytes(class, e.cell, size)
-	copy(b[copy(b, key):], payload)
-}
-
-func (x *index) content(e *entry) []byte {
-	return x.cells.bytes(int(e.size>>24), e.cell, int(e.size&(1<<24-1)))
-}
-
-func (x *index) is(e *entry, key []byte) bool { return bytes.HasPrefix(x.content(e), key) }
-
-// A key is an id as a cell has it: behind its length, or, where it is a UUID in
-// lower case, its 16 bytes behind a zero, which no length is. No key is the
-// beginning of another.
-const keyBytes = 64 // of those that need no allocation to be looked for
-
-func appendKey(b []byte, id string) []byte {
-	if len(id) == uuidText {
-		if packed, ok := appendUUID(append(b, 0), id); ok {
-			return packed
-		}
+// chain returns which of the chains has the records of a hash.
+func (x *index) chain(h uint32) uint32 {
+	chains := x.heads.len()
+	mask := uint32(1)<<bits.Len32(chains-1) - 1
+	if i := h & mask; i < chains {
+		return i
 	}
-	return append(binary.AppendUvarint(b, uint64(len(id))), id...)
+	return h & (mask >> 1) // not divided yet
 }
 
-// keySize is the length of the key at the beginning of b.
-func keySize(b []byte) int {
-	if b[0] == 0 {
-		return 1 + uuidBytes
+// grow adds a chain, and takes into it what belongs there.
+func (x *index) grow() {
+	added := x.heads.len()
+	x.heads.push(0)
+	if added == 0 {
+		return
 	}
-	n, k := binary.Uvarint(b)
-	return k + int(n)
-}
-
-// idOf returns the id whose key is at the beginning of b.
-func idOf(b []byte) string {
-	if b[0] != 0 {
-		n, k := binary.Uvarint(b)
-		return string(b[k : k+int(n)])
-	}
-	id := make([]byte, 0, uuidText)
-	for i, v := range b[1 : 1+uuidBytes] {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			id = append(id, '-')
-		}
-		id = hex.AppendEncode(id, []byte{v})
-	}
-	return string(id)
-}
-
-const (
-	uuidText  = 36
-	uuidBytes = 16
-)
-
-// appendUUID appends the bytes of a UUID, unless id is none in lower case.
-func appendUUID(b []byte, id string) ([]byte, bool) {
-	for i := 0; i < uuidText; {
-		if i == 8 || i == 13 || i == 18 || i == 23 {
-			if id[i] != '-' {
-				return b, false
-			}
-			i++
+	mask := uint32(1)<<bits.Len32(added) - 1
+	from, to := x.heads.at(added&(mask>>1)), x.heads.at(added)
+	for *from != 0 {
+		e := x.entries.at(*from - 1)
+		if e.hash&mask != added {
+			from = &e.next
 			continue
 		}
-		high, low := hexDigit(id[i]), hexDigit(id[i+1])
-		if high|low > 15 {
-			return b, false
-		}
-		b = append(b, high<<4|low)
-		i += 2
+		*to, to = *from, &e.next
+		*from = e.next
 	}
-	return b, true
+	*to = 0
 }
 
-// hexDigit is the value of a digit, 16 where it is none.
-func hexDigit(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
-	}
-	return 16
+func (x *index) hash(id string) uint32 { return uint32(maphash.String(x.seed, id)) }
+
+func (x *index) is(e *entry, h uint32, key []byte) bool {
+	return e.hash == h && bytes.HasPrefix(x.cells.get(e.cell), key)
 }

@@ -30,8 +30,7 @@ func TestCellClasses(t *testing.T) {
 	require.Equal(t, bigClass, classOf(cellMax+1))
 }
 
-// TestIndex compares the index with a map under random changes, with a hash
-// so bad that most records share their chain.
+// TestIndex compares the index with a map under random changes.
 func TestIndex(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -121,38 +120,102 @@ func TestArenaOfGrowingRecords(t *testing.T) {
 		for i := range records {
 			x.put(fmt.Sprintf("%08x-1234-abcd-0000-0123456789ab", i), 1, make([]byte, size))
 		}
-		require.Less(t, bytes(), records*(size+17+8)+(maxSpare+2)*chunkSize, "for payloads of %d bytes", size)
+		require.Less(t, bytes(), records*(size+17+2+8)+(maxSpare+2)*chunkSize, "for payloads of %d bytes", size)
 	}
 }
 
-// TestIndexChains makes every id collide with every other.
+// TestIndexChains: chains that were divided hold what is theirs, all of it in
+// chains as short as those of a good hash, whatever went and came meanwhile.
 func TestIndexChains(t *testing.T) {
 	x := newIndex()
-	for i := range 40 {
-		x.put(fmt.Sprint("id", i), int64(i+1), nil)
+	id := func(i int) string { return fmt.Sprint("id", i) }
+	const records = 5000
+	for i := range records {
+		x.put(id(i), int64(i+1), nil)
+		if i%7 == 3 {
+			x.remove(id(i - 3))
+		}
+		if i%11 == 5 {
+			x.put(id(i-5), 9, nil)
+		}
 	}
-	// Rebuild the chains as if all had the same hash: one chain per bucket of
-	// the map is all that find, put and remove rely on.
+	require.Equal(t, x.entries.len(), x.heads.len())
+	found, longest := 0, 0
+	for chain := range x.heads.len() {
+		length := 0
+		for s := *x.heads.at(chain); s != 0; s = x.entries.at(s - 1).next {
+			require.Equal(t, chain, x.chain(x.entries.at(s-1).hash))
+			length++
+		}
+		found += length
+		longest = max(longest, length)
+	}
+	require.Equal(t, x.n, found)
+	require.Less(t, longest, 20)
+}
+
+// TestIndexCollisions: records whose hashes are the same are told apart by their
+// keys, and the one in the middle of a chain leaves its neighbours in place.
+func TestIndexCollisions(t *testing.T) {
+	x := newIndex()
+	id := func(i int) string { return fmt.Sprint("id", i) }
+	for i := range 40 {
+		x.put(id(i), int64(i+1), nil)
+	}
 	chain := uint32(0)
-	x.heads = map[uint32]uint32{}
 	for slot := range x.slots() {
-		x.entries.at(slot).next = chain
+		e := x.entries.at(slot)
+		e.hash, e.next = 7, chain
 		chain = slot + 1
 	}
-	same := func(id string) { x.heads[x.hash(id)] = chain }
-	for i := range 40 {
-		same(fmt.Sprint("id", i))
+	for i := range x.heads.len() {
+		*x.heads.at(i) = 0
 	}
+	*x.heads.at(7) = chain
 	for i := range 40 {
-		slot, ok := x.find(fmt.Sprint("id", i))
+		slot, ok := x.seek(7, appendKey(nil, id(i)))
 		require.True(t, ok, i)
 		require.EqualValues(t, i, slot)
 	}
-	// The one in the middle leaves its neighbours in place.
-	x.remove("id20")
-	for i := range 40 {
-		_, ok := x.find(fmt.Sprint("id", i))
-		require.Equal(t, i != 20, ok, i)
+	_, ok := x.seek(7, appendKey(nil, id(40)))
+	require.False(t, ok)
+}
+
+// TestArenaFull: content that no chunk has room for is held all the same.
+func TestArenaFull(t *testing.T) {
+	a := newArena()
+	a.most = 3
+	var addrs []uint32
+	for i := range 4000 {
+		addr, content := a.alloc(100)
+		require.NotZero(t, addr)
+		copy(content, fmt.Sprint(i))
+		addrs = append(addrs, addr)
+	}
+	require.Len(t, a.chunks, 3)
+	require.NotEmpty(t, a.big)
+	for i, addr := range addrs {
+		require.Len(t, a.get(addr), 100)
+		require.True(t, bytes.HasPrefix(a.get(addr), fmt.Append(nil, i)))
+		a.release(addr)
+	}
+	require.Len(t, a.bigFree, len(a.big))
+	require.Len(t, a.empty, 2)
+}
+
+// TestArenaLengths: what was written is what is read, at every length around the
+// edges of classes.
+func TestArenaLengths(t *testing.T) {
+	a := newArena()
+	for n := range cellMax + 20 {
+		addr, content := a.alloc(n)
+		require.Len(t, content, n)
+		require.Len(t, a.get(addr), n)
+		if shorter, ok := a.resize(addr, max(0, n-3)); ok {
+			require.Len(t, shorter, max(0, n-3))
+			require.Len(t, a.get(addr), max(0, n-3))
+		}
+		a.release(addr)
 	}
 }
 

@@ -106,7 +106,7 @@ func readRuns(log handle, places []placed, buf []byte, each func(p placed, frame
 // and below end, and returns the slot to go on with.
 func (t *fileTable) placesLocked(slot, end uint32, places []placed) ([]placed, uint32) {
 	for size := 0; slot < end && len(places) < scanRecords && size < scanBytes; slot++ {
-		if t.entries.at(slot).version != 0 {
+		if t.used(slot) {
 			at := *t.places.at(slot)
 			size += at.size()
 			places = append(places, placed{slot, at})

@@ -2,6 +2,7 @@ package firehose_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +21,10 @@ func TestD19_JitterOfAnIntervalOnlyAdds(t *testing.T) {
 				if c.n == 40 {
 					return status(429, "Retry-After", "1000")
 				}
-				if c.Header.Get("If-None-Match") != "" && c.n%2 == 1 {
+				switch {
+				case c.n%3 == 0:
+					return status(204)
+				case c.Header.Get("If-None-Match") != "" && c.n%3 == 1:
 					return status(304)
 				}
 				return ok(fmt.Sprint(c.n), fmt.Sprintf(`"%d"`, c.n))
@@ -42,6 +46,43 @@ func TestD19_JitterOfAnIntervalOnlyAdds(t *testing.T) {
 				waits[wait] = true
 			}
 			require.Equal(t, c.jitter > 0, len(waits) > 1)
+			require.NoError(t, r.stop())
+		})
+	}
+}
+
+// What a feed asks to be left alone in stays left out, whatever is added.
+func TestD19_JitterKeepsOutOfSkippedHours(t *testing.T) {
+	var hours strings.Builder
+	for h := 1; h < 24; h++ {
+		fmt.Fprintf(&hours, "<hour>%d</hour>", h)
+	}
+	feed := `<?xml version="1.0"?><rss version="2.0"><channel><title>x</title><ttl>7</ttl><skipHours>` + hours.String() + `</skipHours></channel></rss>`
+	for _, jitter := range []time.Duration{0, time.Hour} {
+		bubble(t, func(t *testing.T) {
+			net := newScript(func(c call) reply {
+				r := ok(feed, fmt.Sprintf(`"%d"`, c.n))
+				r.header["Content-Type"] = "application/rss+xml"
+				return r
+			})
+			begin := time.Now().UTC()
+			r := start(t, net, firehose.Config{Jitter: jitter, Seed: 3, Resources: []resource.Spec{{URI: uriA, Interval: 7 * time.Minute}}})
+			pass(60 * 24 * time.Hour)
+			times := net.times(uriA)
+			require.Greater(t, len(times), 60*3)
+			first := map[time.Duration]bool{}
+			day := -1
+			for _, at := range times {
+				now := begin.Add(at)
+				require.Zero(t, now.Hour(), "a request at %v", now)
+				if now.YearDay() != day {
+					day = now.YearDay()
+					first[at%(24*time.Hour)] = true
+				}
+			}
+			if jitter > 0 {
+				require.Greater(t, len(first), 50, "whoever waited for midnight comes at midnight")
+			}
 			require.NoError(t, r.stop())
 		})
 	}

@@ -3,18 +3,12 @@
 package firehose_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -27,12 +21,12 @@ import (
 	"github.com/cannedos/cannedos/resource"
 )
 
-// benchOrigin is set in the process that is the origin of BenchmarkPoll.
-const benchOrigin = "FIREHOSE_BENCH_ORIGIN"
-
 func TestMain(m *testing.M) {
 	if os.Getenv(benchOrigin) != "" {
 		os.Exit(serveBench())
+	}
+	if origin := os.Getenv(benchBare); origin != "" {
+		os.Exit(serveBare(origin))
 	}
 	if config := os.Getenv(soakOriginEnv); config != "" {
 		os.Exit(runSoakOrigin(config))
@@ -40,113 +34,65 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serveBench answers every request by 304, as lean as can be, until its input
-// ends. It says on its output where it listens.
-func serveBench() int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 1
-	}
-	fmt.Println(l.Addr())
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(0)
-	}()
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return 1
-		}
-		go answerBench(c)
-	}
-}
-
-func answerBench(c net.Conn) {
-	defer c.Close()
-	in := bufio.NewReader(c)
-	for {
-		conditional := false
-		for {
-			line, err := in.ReadSlice('\n')
-			if err != nil {
-				return
-			}
-			if len(line) <= 2 {
-				break
-			}
-			conditional = conditional || bytes.HasPrefix(line, []byte("If-None-Match:"))
-		}
-		status, length := "304 Not Modified", ""
-		if !conditional {
-			status, length = "200 OK", "Content-Length: 0\r\n"
-		}
-		_, err := fmt.Fprintf(c, "HTTP/1.1 %s\r\nServer: bench\r\nDate: %s\r\nETag: W/\"%064d\"\r\n"+
-			"Last-Modified: Wed, 21 Oct 2026 07:28:00 GMT\r\nCache-Control: private\r\n%s\r\n",
-			status, time.Now().UTC().Format(http.TimeFormat), 7, length)
-		if err != nil {
-			return
-		}
-	}
-}
-
-// startBenchOrigin starts the origin in a process of its own, so that what it
-// costs is not counted.
-func startBenchOrigin(b *testing.B) string {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), benchOrigin+"=1")
-	in, err := cmd.StdinPipe()
-	require.NoError(b, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(b, err)
-	require.NoError(b, cmd.Start())
-	b.Cleanup(func() {
-		in.Close()
-		_ = cmd.Wait()
-	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(b, err)
-	return "http://" + strings.TrimSpace(line)
-}
-
 // BenchmarkPoll is one poll that is answered by 304: analyzed, reserved, asked
-// for, read, published if there were anything, and parked again, by the OS with
-// its defaults, at saturation. Beside it, in turns in the same run, stands a bare
-// loop of net/http that does the same conditional requests to the same server at
-// the same concurrency.
+// for, read, published if there were anything, and parked again, at saturation.
+// The OS is in memory and differs from its defaults in Transport (which holds it
+// back between turns), Workers, RequestTimeout (which outlasts the benchmark) and
+// the Concurrency of its profile (so that nobody waits in a line). Beside it, in
+// turns, stands a bare loop of net/http that sends the same conditional requests to
+// the same server from as many workers, once with a deadline for each request, as
+// ours has, and once with none.
 //
-//	cpu-ns/poll       CPU of this process for each poll; of the bare loop: bare-cpu-ns/poll
-//	ratio             of the two: the median over the turns
-//	allocs/poll       and bare-allocs/poll: objects made
+//	cpu-ns/poll             CPU of the polling process for each poll
+//	allocs/poll             objects that it made
+//	bare-cpu-ns/poll        the same of the bare loop with a context.WithTimeout for
+//	bare-allocs/poll        each request
+//	ratio                   ours to that: the median over the turns
+//	no-timeout-cpu-ns/poll  the same of the bare loop without
+//	no-timeout-allocs/poll
+//	ratio-no-timeout
 //
-// The server is a process of its own.
+// Ours, the bare loop and the server are a process each. A turn of ours begins and
+// ends with every resource ready to be sent: what is to be done after the answer
+// until it may be asked for again is part of the poll. -benchtime 400000x makes that
+// many polls instead of five turns, for a profile: it holds our side alone.
 func BenchmarkPoll(b *testing.B) {
 	for _, workers := range []int{16, 64} {
 		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) { benchPoll(b, workers) })
 	}
 }
 
-const benchTurns = 5
+const (
+	benchTurns     = 5
+	benchResources = 20_000 // each is polled once in a turn
+)
 
 func benchPoll(b *testing.B, workers int) {
 	origin := startBenchOrigin(b)
+	bare := startBare(b, origin)
 	ours := saturate(b, origin, workers)
-	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: workers, MaxIdleConnsPerHost: workers}}
-	bareLoop(b, client, origin, workers, 2000)
+	timed := bareTurn{Polls: benchResources, Workers: workers, Deadline: true}
+	plain := timed
+	plain.Deadline = false
+	bare.turn(b, timed) // its connections are open
 
-	var cpu, bare, ratios, allocs, bareAllocs []float64
-	polls := max(20_000, b.N/benchTurns)
-	for range benchTurns {
-		a := meter(polls, func() { ours.polls(polls) })
-		b := meter(polls, func() { bareLoop(b, client, origin, workers, polls) })
-		cpu, bare = append(cpu, a.cpu), append(bare, b.cpu)
-		allocs, bareAllocs = append(allocs, a.allocs), append(bareAllocs, b.allocs)
-		ratios = append(ratios, a.cpu/b.cpu)
+	figures := map[string][]float64{}
+	note := func(unit string, value float64) { figures[unit] = append(figures[unit], value) }
+	for range max(benchTurns, b.N/benchResources) {
+		a := meter(benchResources, func() { ours.polls(b, benchResources) })
+		t, p := bare.turn(b, timed), bare.turn(b, plain)
+		note("cpu-ns/poll", a.CPU)
+		note("allocs/poll", a.Allocs)
+		note("bare-cpu-ns/poll", t.CPU)
+		note("bare-allocs/poll", t.Allocs)
+		note("ratio", a.CPU/t.CPU)
+		note("no-timeout-cpu-ns/poll", p.CPU)
+		note("no-timeout-allocs/poll", p.Allocs)
+		note("ratio-no-timeout", a.CPU/p.CPU)
 	}
-	b.ReportMetric(median(cpu), "cpu-ns/poll")
-	b.ReportMetric(median(bare), "bare-cpu-ns/poll")
-	b.ReportMetric(median(ratios), "ratio")
-	b.ReportMetric(median(allocs), "allocs/poll")
-	b.ReportMetric(median(bareAllocs), "bare-allocs/poll")
+	for unit, all := range figures {
+		b.ReportMetric(median(all), unit)
+	}
 	b.ReportMetric(0, "ns/op")
 }
 
@@ -165,7 +111,7 @@ func median(all []float64) float64 {
 	return all[len(all)/2]
 }
 
-type metered struct{ cpu, allocs float64 } // of one
+type metered struct{ CPU, Allocs float64 } // of one, in nanoseconds and objects
 
 func meter(n int, do func()) metered {
 	var before, after runtime.MemStats
@@ -180,6 +126,7 @@ func meter(n int, do func()) metered {
 // saturated is an OS that polls without end, but only while it is let.
 type saturated struct {
 	base http.RoundTripper
+	os   *firehose.OS
 
 	mu   sync.Mutex
 	open chan struct{} // closed while it may send
@@ -209,8 +156,9 @@ func (f *saturated) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// polls lets n requests out and returns when the last was answered.
-func (f *saturated) polls(n int) {
+// polls lets n requests out, and returns when the last was answered and every
+// resource is ready to be sent again: when nothing moves any more.
+func (f *saturated) polls(b *testing.B, n int) {
 	f.mu.Lock()
 	f.done = make(chan struct{})
 	f.left.Store(int64(n))
@@ -218,11 +166,25 @@ func (f *saturated) polls(n int) {
 	f.open = make(chan struct{})
 	f.mu.Unlock()
 	<-f.done
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		queues, ready := f.os.Stats().Queues, 0
+		for _, q := range queues {
+			if q.Name == firehose.QueueRequests {
+				ready = q.Ready + q.Held
+			}
+		}
+		if ready == benchResources {
+			return
+		}
+		if time.Now().After(deadline) {
+			b.Fatalf("%d of %d resources are ready to be sent, others not: %+v", ready, benchResources, queues)
+		}
+	}
 }
 
 func saturate(b *testing.B, origin string, workers int) *saturated {
 	f := &saturated{open: make(chan struct{}), base: &http.Transport{MaxConnsPerHost: workers, MaxIdleConnsPerHost: workers}}
-	specs := make([]resource.Spec, 20_000)
+	specs := make([]resource.Spec, benchResources)
 	for i := range specs {
 		specs[i] = resource.Spec{URI: fmt.Sprintf("%s/repos/owner-%08d/name-%08d/events", origin, i/10, i), Interval: time.Second}
 	}
@@ -232,6 +194,7 @@ func saturate(b *testing.B, origin string, workers int) *saturated {
 		Sink:     firehose.SinkFunc(func(context.Context, *resource.Response) error { return nil }),
 	})
 	require.NoError(b, err)
+	f.os = oss
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- oss.Serve(ctx) }()
@@ -244,42 +207,6 @@ func saturate(b *testing.B, origin string, workers int) *saturated {
 		f.mu.Unlock()
 		<-served
 	})
-	f.polls(2 * len(specs)) // each has its validators
+	f.polls(b, 2*len(specs)) // each has its validators
 	return f
-}
-
-// bareLoop is what a user would write: workers that each ask again and again,
-// n times in all.
-func bareLoop(b *testing.B, client *http.Client, origin string, workers, n int) {
-	var left atomic.Int64
-	left.Store(int64(n))
-	var all sync.WaitGroup
-	etag := fmt.Sprintf(`W/"%064d"`, 7)
-	for range workers {
-		all.Go(func() {
-			for left.Add(-1) >= 0 {
-				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-				req, err := http.NewRequestWithContext(ctx, http.MethodGet, origin+"/repos/owner-00000001/name-00000001/events", nil)
-				if err != nil {
-					b.Error(err)
-					cancel()
-					return
-				}
-				req.Header.Set("User-Agent", firehose.DefaultUserAgent)
-				req.Header.Set("Accept", "*/*")
-				req.Header.Set("If-None-Match", etag)
-				req.Header.Set("If-Modified-Since", "Wed, 21 Oct 2026 07:28:00 GMT")
-				resp, err := client.Do(req)
-				if err != nil {
-					b.Error(err)
-					cancel()
-					return
-				}
-				_, _ = io.Copy(io.Discard, resp.Body)
-				resp.Body.Close()
-				cancel()
-			}
-		})
-	}
-	all.Wait()
 }

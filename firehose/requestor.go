@@ -266,15 +266,22 @@ func (f *flow) apply(before, r *resource.Resource, x *exchange) resource.Result 
 	return result
 }
 
-// spread adds the jitter of the Config to the wait for an interval. Other waits have
-// their own.
+// spread adds the jitter of the Config to the wait for an interval. What a limit,
+// a failure or a feed's own clock says of the wait has a spread of its own. Hours
+// and days that a feed wants to be left out stay left out, and whoever would meet
+// others behind them is spread there.
 func (f *flow) spread(r *resource.Resource, x *exchange, outcome resource.Outcome) {
-	if f.cfg.Jitter <= 0 || outcome != resource.Modified && outcome != resource.NotModified {
+	interval := outcome == resource.Modified || outcome == resource.NotModified || outcome == resource.Empty
+	wait := r.NotBefore.Sub(x.answer.Received)
+	if f.cfg.Jitter <= 0 || !interval || wait <= 0 || !r.Hint.Base.IsZero() {
 		return
 	}
-	if wait := r.NotBefore.Sub(x.answer.Received); wait > 0 {
-		r.NotBefore = r.NotBefore.Add(time.Duration(float64(min(f.cfg.Jitter, wait/10)) * x.jitter))
+	more := time.Duration(float64(min(f.cfg.Jitter, wait/10)) * x.jitter)
+	due := r.NotBefore.Add(more)
+	if next := r.Hint.Next(due); next.After(due) {
+		due = r.Hint.Next(next.Add(more))
 	}
+	r.NotBefore = due
 }
 
 // response is what an answer brings to the sink.

@@ -31,6 +31,7 @@ var (
 	soakInterval  = flag.Duration("soak.interval", time.Second, "interval that its origin asks for, whole seconds")
 	soakFor       = flag.Duration("soak.for", 5*time.Second, "how long it goes on, in real time")
 	soakHosts     = flag.Int("soak.hosts", 16, "hosts of its origin")
+	soakGrace     = flag.Duration("soak.grace", 3*time.Second, "how late a poll may come: more than a machine that does other work stands still")
 	soakSeed      = flag.Uint64("soak.seed", 1, "seed of what changes at its origin")
 )
 
@@ -42,6 +43,7 @@ type soakResult struct {
 	Seed       uint64      `json:"seed"`
 	Resources  int         `json:"resources"`
 	Interval   float64     `json:"interval_s"`
+	Grace      float64     `json:"grace_s"`
 	Seconds    float64     `json:"seconds"`
 	Rate       float64     `json:"polls_per_s"`     // in the last two thirds
 	Cores      float64     `json:"cores"`           // that the polling process used, in the last two thirds
@@ -80,10 +82,10 @@ func TestSoak(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs all of 127.0.0.0/8 on the loopback interface, set up as Linux does")
 	}
-	config := soakConfig{Resources: *soakResources, Hosts: *soakHosts, Interval: *soakInterval, Concurrency: 4, Seed: *soakSeed}
+	config := soakConfig{Resources: *soakResources, Hosts: *soakHosts, Interval: *soakInterval, Grace: *soakGrace, Concurrency: 4, Seed: *soakSeed}
 	origin := startSoakOrigin(t, config)
-	result := soakResult{Seed: config.Seed, Resources: config.Resources, Interval: config.Interval.Seconds()}
-	samples := result.poll(t, config, origin.port)
+	result := soakResult{Seed: config.Seed, Resources: config.Resources, Interval: config.Interval.Seconds(), Grace: config.Grace.Seconds()}
+	samples := result.poll(t, config, origin)
 	result.Origin = origin.verdict(t)
 	result.take(samples)
 	result.Peak = float64(statusBytes(t, "VmHWM")) / (1 << 20)
@@ -93,17 +95,17 @@ func TestSoak(t *testing.T) {
 	result.check(t)
 }
 
-// check holds the promises. How flat memory is shows only after some minutes.
+// check holds the promises. How flat memory is shows only after some minutes. How
+// late polls were, short of the grace, belongs to the machine and is only printed.
 func (r *soakResult) check(t *testing.T) {
 	o := &r.Origin
 	require.Zero(t, o.Impolite, "impolite requests")
 	require.Equal(t, r.Resources, o.Polled, "resources that were polled at all")
 	require.GreaterOrEqual(t, o.Fewest, 2, "polls of one resource")
+	require.Zero(t, o.Missed, "polls that did not come within %v of when they were allowed", *soakGrace)
 	if *soakFor < 2*time.Minute {
 		return
 	}
-	require.Zero(t, o.Missed, "polls that did not come in time")
-	require.Zero(t, o.Overdue, "resources that were late at the end")
 	most := 0.02
 	if *soakFor < 10*time.Minute {
 		most = 0.05 // the first third was hardly enough to come in
@@ -116,7 +118,7 @@ func (r *soakResult) check(t *testing.T) {
 }
 
 // poll runs the OS as a user would, and looks at it meanwhile.
-func (r *soakResult) poll(t *testing.T, config soakConfig, port string) (samples []soakSample) {
+func (r *soakResult) poll(t *testing.T, config soakConfig, origin *soakProcess) (samples []soakSample) {
 	var published atomic.Int64
 	rig, err := firehose.New(firehose.Config{
 		Workers: soakWorkers, Seed: config.Seed, Profiles: map[string]resource.Profile{"": {Concurrency: config.Concurrency}},
@@ -130,7 +132,7 @@ func (r *soakResult) poll(t *testing.T, config soakConfig, port string) (samples
 	go func() { done <- rig.Serve(ctx) }()
 	require.NoError(t, rig.Ready(ctx))
 	added := make(chan error, 1)
-	go func() { added <- bring(ctx, rig, config, port) }()
+	go func() { added <- bring(ctx, rig, config, origin.port) }()
 	look := time.NewTicker(max(50*time.Millisecond, *soakFor/240))
 	defer look.Stop()
 	for time.Since(begin) < *soakFor {
@@ -143,6 +145,8 @@ func (r *soakResult) poll(t *testing.T, config soakConfig, port string) (samples
 	}
 	require.NoError(t, <-added)
 	stats := rig.Stats()
+	_, err = origin.stdin.Write([]byte{'\n'}) // what comes later is not missed
+	require.NoError(t, err)
 	cancel()
 	require.NoError(t, <-done)
 	r.Seconds, r.Published = time.Since(begin).Seconds(), published.Load()
@@ -152,15 +156,16 @@ func (r *soakResult) poll(t *testing.T, config soakConfig, port string) (samples
 
 func millis(d time.Duration) float64 { return float64(d) / 1e6 }
 
-// bring adds the resources, evenly over one interval.
+// bring adds the resources, evenly over one interval, by the clock: after a
+// standstill, those that should be in by then come at once.
 func bring(ctx context.Context, rig *firehose.OS, config soakConfig, port string) error {
-	steps := int(config.Interval / (10 * time.Millisecond))
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for step, n := 0, 0; step < steps; step++ {
+	begin := time.Now()
+	for n := 0; n < config.Resources; {
 		<-tick.C
 		var specs []resource.Spec
-		for ; n < config.Resources*(step+1)/steps; n++ {
+		for upTo := int(float64(config.Resources) * min(1, time.Since(begin).Seconds()/config.Interval.Seconds())); n < upTo; n++ {
 			specs = append(specs, resource.Spec{URI: fmt.Sprintf("http://127.0.0.%d:%s/repositories/events/about/%010d", n%config.Hosts+1, port, n)})
 		}
 		if err := rig.Add(ctx, specs...); err != nil {
@@ -237,7 +242,7 @@ func medianOf(samples []soakSample, of func(soakSample) float64) float64 {
 type soakProcess struct {
 	*exec.Cmd
 	port  string
-	stdin io.Closer
+	stdin io.WriteCloser
 	out   *json.Decoder
 }
 

@@ -13,7 +13,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // soakOriginEnv makes the test binary be the origin of the soak: a process of its
@@ -25,6 +28,7 @@ type soakConfig struct {
 	Resources   int           // by number, at /{number of zeros}number
 	Hosts       int           // names that it has: 127.0.0.1 and on
 	Interval    time.Duration // that it asks for: whole seconds
+	Grace       time.Duration // how late a poll may come and still count as on time
 	Concurrency int           // requests in flight that it allows, for each host
 	Seed        uint64
 }
@@ -42,9 +46,10 @@ type soakVerdict struct {
 	Polled        int     `json:"resources_polled"`
 	Fewest        int     `json:"fewest_polls"` // of one resource
 	Most          int     `json:"most_polls"`
-	Missed        int64   `json:"missed"`      // polls that were allowed, and a tolerance late at the end
-	Overdue       int     `json:"overdue"`     // resources that may be polled, by as much, at the end
-	LateP50       float64 `json:"late_p50_ms"` // arrival after the instant from which it was allowed
+	Missed        int64   `json:"missed"`        // polls that came later than the grace after they were allowed, or not at all
+	StoodStill    float64 `json:"stood_still_s"` // the machine, or this process: no lateness
+	Overdue       int     `json:"overdue"`       // resources whose poll had not come by then at the end: among the missed
+	LateP50       float64 `json:"late_p50_ms"`   // arrival after the instant from which it was allowed, the first polls not counted
 	LateP99       float64 `json:"late_p99_ms"`
 	LateMax       float64 `json:"late_max_ms"`
 }
@@ -52,6 +57,11 @@ type soakVerdict struct {
 // soakOrigin answers, and judges with a few bytes for each resource: it keeps up
 // with a million of them beside the process that it judges. Waits are counted from
 // before the answer is written, which is before any client can have it.
+//
+// Every poll is judged when it comes, so that no grace adds up to a poll that may be
+// left out. The first poll of a resource is allowed from when it was to be brought:
+// in order of number, evenly over one interval that begins with the first request.
+// While the origin itself stands still, with its machine, nobody is late.
 type soakOrigin struct {
 	soakConfig
 	birth time.Time
@@ -59,13 +69,23 @@ type soakOrigin struct {
 	mu      sync.Mutex
 	all     []soakResource
 	hosts   map[string]int // in flight
+	began   int64          // when resource 0 was brought, in nanoseconds since birth
+	looked  int64          // the latest time that this process was seen to run
+	stills  []soakStill
+	ended   int64 // when the count ends; 0: not yet
 	verdict soakVerdict
 	late    soakHistogram
 }
 
+// soakStill is a time for which the origin did not run.
+type soakStill struct{ from, to int64 }
+
+// soakLook is how often the origin looks whether it runs. It stood still if it has
+// not for five times as long.
+const soakLook = 100 * time.Millisecond
+
 type soakResource struct {
-	first   int64 // arrival, in nanoseconds since birth; 0: none so far
-	allowed int64 // from when on it may be asked again
+	allowed int64 // from when on it may be asked again, in nanoseconds since birth
 	polls   uint16
 	version uint16
 	busy    bool
@@ -97,6 +117,7 @@ func (o *soakOrigin) arrive(n int, host, match string) (etag string, fresh bool)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := max(1, int64(time.Since(o.birth)))
+	o.lookLocked(now)
 	r, v := &o.all[n], &o.verdict
 	v.Polls++
 	if o.hosts[host]++; o.hosts[host] > o.Concurrency {
@@ -106,9 +127,13 @@ func (o *soakOrigin) arrive(n int, host, match string) (etag string, fresh bool)
 		v.Overlapping++
 	}
 	r.busy = true
-	if r.polls == 0 {
-		r.first = now
-	} else {
+	if v.Polls == 1 {
+		o.began = now - o.brought(n)
+	}
+	if o.overLocked(n, now) > 0 {
+		v.Missed++
+	}
+	if r.polls > 0 {
 		if now < r.allowed {
 			v.Early++
 		}
@@ -126,6 +151,52 @@ func (o *soakOrigin) arrive(n int, host, match string) (etag string, fresh bool)
 	return o.etag(n, r.version), fresh
 }
 
+// brought is when a resource is brought, from the first one on.
+func (o *soakOrigin) brought(n int) int64 { return int64(o.Interval) * int64(n) / int64(o.Resources) }
+
+// allowedLocked is from when on a resource may be asked next.
+func (o *soakOrigin) allowedLocked(n int) int64 {
+	if r := &o.all[n]; r.polls > 0 {
+		return r.allowed
+	}
+	return o.began + o.brought(n)
+}
+
+// overLocked is how much longer than the grace a resource has been waited for.
+func (o *soakOrigin) overLocked(n int, now int64) int64 {
+	from := o.allowedLocked(n)
+	over := now - from - int64(o.Grace)
+	for i := len(o.stills) - 1; i >= 0 && over > 0 && o.stills[i].to > from; i-- {
+		over -= min(now, o.stills[i].to) - max(from, o.stills[i].from)
+	}
+	return over
+}
+
+// watch looks whether the origin runs.
+func (o *soakOrigin) watch() {
+	for range time.Tick(soakLook) {
+		o.mu.Lock()
+		o.lookLocked(int64(time.Since(o.birth)))
+		o.mu.Unlock()
+	}
+}
+
+func (o *soakOrigin) lookLocked(now int64) {
+	if now-o.looked > 5*int64(soakLook) {
+		o.stills = append(o.stills, soakStill{o.looked, now})
+		o.verdict.StoodStill += float64(now-o.looked) / 1e9
+	}
+	o.looked = max(o.looked, now)
+}
+
+// end notes when the polling ended, which may take a while to stop.
+func (o *soakOrigin) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended = int64(time.Since(o.birth))
+	o.lookLocked(o.ended)
+}
+
 // leave notes that the answer is about to be written. It counts as in flight no
 // longer: the client may have it before this process runs again.
 func (o *soakOrigin) leave(n int, host string) {
@@ -141,32 +212,72 @@ func (o *soakOrigin) etag(n int, version uint16) string {
 	return `W/"` + hex.EncodeToString(b[:]) + `"`
 }
 
-// judge ends the count.
+// judge ends the count. A resource that is still waited for has missed a poll for
+// each interval since its grace was over.
 func (o *soakOrigin) judge() soakVerdict {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	v, now, grace := o.verdict, int64(time.Since(o.birth)), int64(soakGrace(o.Interval))
+	v := o.verdict
 	v.Fewest = math.MaxInt
 	for i := range o.all {
 		r := &o.all[i]
 		v.Fewest, v.Most = min(v.Fewest, int(r.polls)), max(v.Most, int(r.polls))
-		if r.polls == 0 {
-			continue
+		if r.polls > 0 {
+			v.Polled++
 		}
-		v.Polled++
-		if r.allowed+grace < now {
+		if over := o.overLocked(i, o.ended); over > 0 {
 			v.Overdue++
+			v.Missed += 1 + over/int64(o.Interval)
 		}
-		v.Missed += max(0, (now-grace-r.first)/(int64(o.Interval)+grace)+1-int64(r.polls))
 	}
 	v.Impolite = v.Early + v.Overlapping + v.Over + v.Unconditional
 	v.LateP50, v.LateP99, v.LateMax = o.late.at(0.5), o.late.at(0.99), float64(o.late.max)/1e6
 	return v
 }
 
-// soakGrace is how late a poll may come and still count as on time: a fiftieth of
-// the interval, but at least a second.
-func soakGrace(interval time.Duration) time.Duration { return max(time.Second, interval/50) }
+// Each poll is judged by itself, and nobody for what stands still.
+func TestSoakJudge(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := &soakOrigin{birth: time.Now(), hosts: map[string]int{}, all: make([]soakResource, 2)}
+		o.soakConfig = soakConfig{Resources: 2, Interval: 10 * time.Second, Grace: time.Second, Concurrency: 4}
+		until := func(seconds float64) {
+			for d := time.Duration(seconds * float64(time.Second)); time.Since(o.birth) < d; {
+				pass(min(soakLook, d-time.Since(o.birth)))
+				o.mu.Lock()
+				o.lookLocked(int64(time.Since(o.birth)))
+				o.mu.Unlock()
+			}
+		}
+		missed := func() int64 { return o.judge().Missed }
+		poll := func(n int, seconds float64) int64 {
+			until(seconds)
+			o.arrive(n, "", o.etag(n, o.all[n].version))
+			o.leave(n, "")
+			o.ended = int64(time.Since(o.birth))
+			return missed()
+		}
+		require.Zero(t, poll(0, 1))
+		require.Zero(t, poll(1, 6.9), "the second is brought five seconds after the first")
+		require.Zero(t, poll(0, 11.9))
+		require.Zero(t, poll(1, 17.8))
+		require.EqualValues(t, 1, poll(0, 23), "1.1 s after it was allowed")
+		require.EqualValues(t, 1, poll(1, 28.7))
+		require.EqualValues(t, 1, poll(0, 33.9))
+		pass(20100 * time.Millisecond) // nothing runs
+		require.EqualValues(t, 1, poll(0, 54))
+		require.EqualValues(t, 1, poll(1, 54))
+		require.InDelta(t, 20.1, o.judge().StoodStill, 0.01)
+		until(70)
+		o.end()
+		v := o.judge()
+		require.EqualValues(t, 3, v.Missed, "of each, the one that did not come")
+		require.Equal(t, 2, v.Overdue)
+		require.Zero(t, v.Impolite)
+		until(76)
+		o.end()
+		require.EqualValues(t, 5, missed(), "and the next one")
+	})
+}
 
 // soakHistogram counts nanoseconds in cells that are 9 percent wide.
 type soakHistogram struct {
@@ -204,7 +315,8 @@ func runSoakOrigin(config string) int {
 }
 
 // serveSoakOrigin serves until standard input ends, which it does with the process
-// that started it, and prints the verdict.
+// that started it, and prints the verdict. What comes on it before says that the
+// polling ends.
 func serveSoakOrigin(config []byte) error {
 	o := &soakOrigin{birth: time.Now(), hosts: map[string]int{}}
 	if err := json.Unmarshal(config, &o.soakConfig); err != nil {
@@ -225,6 +337,11 @@ func serveSoakOrigin(config []byte) error {
 	if err := out.Encode(port); err != nil {
 		return err
 	}
+	go o.watch()
+	if _, err := os.Stdin.Read(make([]byte, 1)); err != nil && err != io.EOF {
+		return err
+	}
+	o.end()
 	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
 		return err
 	}

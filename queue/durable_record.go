@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/cannedos/cannedos/db"
@@ -12,18 +13,19 @@ import (
 )
 
 // recordVersion is the first byte of the value of a journal record. Raise it
-// when the layout changes, and keep reading the older ones.
-const recordVersion = 1
+// when the layout changes, and keep reading the older ones: see decodeRecord1.
+const recordVersion = 2
 
-// The layout of a value, version 1:
+// The layout of a value, version 2:
 //
 //	version   1 byte
 //	flags     1 byte
 //	due       8 bytes, nanoseconds since 1970 on the wall clock, if flagged
-//	attempts  uvarint
-//	place     uvarint, and so many bytes
-//	cause     uvarint, and so many bytes
-//	resource  the rest: resource.AppendBinary
+//	attempts  uvarint, if flagged
+//	place     uvarint: the number of its name, or 0 and the name as a uvarint and
+//	          so many bytes
+//	cause     uvarint, and so many bytes, if flagged
+//	resource  the rest: resource.AppendBinary, without the ID
 //
 // The record's ID is the resource's in its text form, so that people find it
 // with the tools of their store. A Response is never written.
@@ -40,15 +42,32 @@ const (
 	// tombstone is removed when its Until has passed and the journal is read.
 	recordTomb
 
-	recordFlags = recordHasDue | recordStray | recordTomb
+	// From version 2 on.
+	recordDueAsResource // due when the resource may be asked again, NotBefore: with no due of its own
+	recordHasAttempts
+	recordHasCause
+
+	recordFlags1 = recordHasDue | recordStray | recordTomb
+	recordFlags  = recordFlags1 | recordDueAsResource | recordHasAttempts | recordHasCause
 )
+
+// recordPlaces are names that records have by number, which counts from 1. They
+// are those of the ready-made canned OS; any other is written out. What is here
+// stays where it is, since records are read by it for years, and one name more
+// needs a new version: an older program would take its number for damage.
+var recordPlaces = [...]string{
+	"analyze", "requests", "publish", "analyze-error", "requests-error", "publish-error",
+	"frozen-50", "frozen-250", "frozen-500", "frozen-1000",
+}
 
 // tombLife is how long a tombstone stays: longer than any write is on its way.
 const tombLife = 24 * time.Hour
 
 func tombstone() []byte { return []byte{recordVersion, recordStray | recordTomb} }
 
-func isTombstone(v []byte) bool { return len(v) == 2 && v[0] == recordVersion && v[1]&recordTomb != 0 }
+func isTombstone(v []byte) bool {
+	return len(v) == 2 && (v[0] == 1 || v[0] == recordVersion) && v[1]&recordTomb != 0
+}
 
 func isStray(v []byte) bool { return len(v) > 1 && v[1]&recordStray != 0 }
 
@@ -59,20 +78,41 @@ func setStray(v []byte) { v[1] |= recordStray }
 // now would show them, so that a jump of it since they were made doesn't count.
 func appendRecord(b []byte, m *Message, now time.Time) ([]byte, error) {
 	r := m.Resource
+	r.ID = resource.ID{}
 	for _, t := range [...]*time.Time{&r.Claimed, &r.ClaimUntil, &r.Asked, &r.Answered, &r.Changed, &r.NotBefore} {
 		*t = onTheWall(*t, now)
 	}
-	if m.Due.IsZero() {
-		b = append(b, recordVersion, 0)
-	} else {
-		b = append(b, recordVersion, recordHasDue)
-		b = binary.BigEndian.AppendUint64(b, uint64(wallNanos(onTheWall(m.Due, now))))
+	flags, due := byte(0), onTheWall(m.Due, now)
+	switch {
+	case due.IsZero():
+	case due.Equal(r.NotBefore):
+		flags |= recordDueAsResource
+	default:
+		flags |= recordHasDue
 	}
-	b = binary.AppendUvarint(b, uint64(m.Attempts))
-	b = binary.AppendUvarint(b, uint64(len(m.Queue)))
-	b = append(b, m.Queue...)
-	b = binary.AppendUvarint(b, uint64(len(m.Cause)))
-	b = append(b, m.Cause...)
+	if m.Attempts != 0 {
+		flags |= recordHasAttempts
+	}
+	if m.Cause != "" {
+		flags |= recordHasCause
+	}
+	b = append(b, recordVersion, flags)
+	if flags&recordHasDue != 0 {
+		b = binary.BigEndian.AppendUint64(b, uint64(wallNanos(due)))
+	}
+	if flags&recordHasAttempts != 0 {
+		b = binary.AppendUvarint(b, uint64(m.Attempts))
+	}
+	if n := slices.Index(recordPlaces[:], m.Queue) + 1; n > 0 {
+		b = append(b, byte(n))
+	} else {
+		b = binary.AppendUvarint(append(b, 0), uint64(len(m.Queue)))
+		b = append(b, m.Queue...)
+	}
+	if flags&recordHasCause != 0 {
+		b = binary.AppendUvarint(b, uint64(len(m.Cause)))
+		b = append(b, m.Cause...)
+	}
 	return r.AppendBinary(b)
 }
 
@@ -101,10 +141,7 @@ func wallNanos(t time.Time) int64 {
 // former run had it in hand. Errors wrap ErrDamaged or ErrNewer and name the
 // resource.
 func readRecord(rec *db.Record, now time.Time) (m Message, claim bool, err error) {
-	m, err = decodeRecord(rec.Value)
-	if err == nil && m.Resource.ID.String() != rec.ID {
-		err = fmt.Errorf("%w: it holds resource %v", ErrDamaged, m.Resource.ID)
-	}
+	m, err = decodeRecord(rec.ID, rec.Value)
 	if err != nil {
 		return m, false, fmt.Errorf("queue: journal: record %q of space %q: %w", rec.ID, rec.Space, err)
 	}
@@ -116,42 +153,84 @@ func readRecord(rec *db.Record, now time.Time) (m Message, claim bool, err error
 	return m, claim, nil
 }
 
-func decodeRecord(v []byte) (m Message, err error) {
+// decodeRecord returns the message of a value, whose record has this id.
+func decodeRecord(id string, v []byte) (m Message, err error) {
 	d := recordDecoder{v: v}
-	if version := d.byte(); version > recordVersion {
-		return m, fmt.Errorf("%w: version %d, this program knows %d", ErrNewer, version, recordVersion)
-	} else if version != recordVersion {
-		d.bad = true
-	}
-	flags := d.byte()
-	if flags&^recordFlags != 0 {
-		d.bad = true
-	}
-	if flags&recordHasDue != 0 {
-		if t := d.take(8); !d.bad {
-			m.Due = time.Unix(0, int64(binary.BigEndian.Uint64(t))).UTC()
+	version := d.byte()
+	switch version {
+	case 1:
+		decodeRecord1(&d, &m)
+	case recordVersion:
+		decodeRecord2(&d, &m)
+	default:
+		if version > recordVersion {
+			return m, fmt.Errorf("%w: version %d, this program knows %d", ErrNewer, version, recordVersion)
 		}
+		d.bad = true
 	}
-	m.Attempts = int(d.uvarint(math.MaxInt))
-	m.Queue = string(d.take(d.uvarint(MaxName)))
-	m.Cause = string(d.take(d.uvarint(resource.MaxCause)))
 	if d.bad {
 		return m, fmt.Errorf("%w: cut off or out of bounds at byte %d of %d", ErrDamaged, len(v)-len(d.v), len(v))
 	}
-	switch err := m.Resource.UnmarshalBinary(d.v); {
+	r := &m.Resource
+	switch err := r.UnmarshalBinary(d.v); {
 	case errors.Is(err, resource.ErrNewer):
 		return m, fmt.Errorf("%w: %w", ErrNewer, err)
 	case err != nil:
 		return m, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
+	if version != 1 && r.ID.IsZero() {
+		if r.ID, err = resource.ParseID(id); err != nil {
+			return m, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	if r.ID.String() != id {
+		return m, fmt.Errorf("%w: it holds resource %v", ErrDamaged, r.ID)
+	}
+	if d.dueAsResource {
+		m.Due = r.NotBefore
+	}
 	return m, nil
+}
+
+func decodeRecord2(d *recordDecoder, m *Message) {
+	flags := d.flags(recordFlags)
+	d.dueAsResource = flags&recordDueAsResource != 0
+	if d.dueAsResource && flags&recordHasDue != 0 {
+		d.bad = true
+	}
+	if flags&recordHasDue != 0 {
+		m.Due = d.instant()
+	}
+	if flags&recordHasAttempts != 0 {
+		m.Attempts = int(d.uvarint(math.MaxInt))
+	}
+	if n := d.uvarint(uint64(len(recordPlaces))); n > 0 {
+		m.Queue = recordPlaces[n-1]
+	} else {
+		m.Queue = string(d.take(d.uvarint(MaxName)))
+	}
+	if flags&recordHasCause != 0 {
+		m.Cause = string(d.take(d.uvarint(resource.MaxCause)))
+	}
+}
+
+// decodeRecord1 reads version 1: every place was written out, attempts and the
+// length of the cause were always there, and the resource had its ID.
+func decodeRecord1(d *recordDecoder, m *Message) {
+	if d.flags(recordFlags1)&recordHasDue != 0 {
+		m.Due = d.instant()
+	}
+	m.Attempts = int(d.uvarint(math.MaxInt))
+	m.Queue = string(d.take(d.uvarint(MaxName)))
+	m.Cause = string(d.take(d.uvarint(resource.MaxCause)))
 }
 
 // recordDecoder reads from the front. What is wrong stays in bad; everything
 // after it reads as zero.
 type recordDecoder struct {
-	v   []byte
-	bad bool
+	v             []byte
+	bad           bool
+	dueAsResource bool
 }
 
 func (d *recordDecoder) byte() byte {
@@ -159,6 +238,22 @@ func (d *recordDecoder) byte() byte {
 		return b[0]
 	}
 	return 0
+}
+
+// flags reads flags, all of which have to be known.
+func (d *recordDecoder) flags(known byte) byte {
+	flags := d.byte()
+	if flags&^known != 0 {
+		d.bad = true
+	}
+	return flags
+}
+
+func (d *recordDecoder) instant() (t time.Time) {
+	if b := d.take(8); len(b) == 8 {
+		t = time.Unix(0, int64(binary.BigEndian.Uint64(b))).UTC()
+	}
+	return t
 }
 
 func (d *recordDecoder) take(n uint64) []byte {

@@ -452,8 +452,8 @@ func TestDurableRefusesDamagedRecords(t *testing.T) {
 			{"cut off in its head", good.Value[:5], queue.ErrDamaged},
 			{"longer", append(append([]byte(nil), good.Value...), 0), queue.ErrDamaged},
 			{"version 0", append([]byte{0}, good.Value[1:]...), queue.ErrDamaged},
-			{"flags of nobody", append([]byte{1, 0xff}, good.Value[2:]...), queue.ErrDamaged},
-			{"newer", append([]byte{2}, good.Value[1:]...), queue.ErrNewer},
+			{"flags of nobody", append([]byte{2, 0xff}, good.Value[2:]...), queue.ErrDamaged},
+			{"newer", append([]byte{3}, good.Value[1:]...), queue.ErrNewer},
 		} {
 			put(id, c.value)
 			_, err := newDurable(t, store, queue.DurableConfig{}).Open(t.Context())

@@ -26,7 +26,7 @@ type index struct {
 	seed   maphash.Seed
 	idOf   func(slot int32) resource.ID
 	bits   uint8 // of the hash that the directory uses
-	tables []*table
+	tables []table
 	count  int
 	steps  int // entries looked at or moved, for the test that counts them
 }
@@ -37,11 +37,20 @@ const (
 	tableFull = tableSize * 3 / 4
 )
 
+// table stands in the directory once or several times. Its entries take 8 KiB, of
+// which the allocator has a size; with what else is known of them they would take
+// 9.25 KiB.
 type table struct {
-	bits    uint8 // of the hash that all entries share
-	count   int
-	entries [tableSize]entry
+	entries *[tableSize]entry
+	about   *aboutTable
 }
+
+type aboutTable struct {
+	bits  uint8 // of the hash that all entries share
+	count int
+}
+
+func newTable(bits uint8) table { return table{new([tableSize]entry), &aboutTable{bits: bits}} }
 
 type entry struct {
 	hash uint32
@@ -49,7 +58,7 @@ type entry struct {
 }
 
 func newIndex(seed maphash.Seed, idOf func(slot int32) resource.ID) index {
-	return index{seed: seed, idOf: idOf, tables: []*table{{}}}
+	return index{seed: seed, idOf: idOf, tables: []table{newTable(0)}}
 }
 
 // hashOf is what find, add and remove want to know of an id. It needs no lock.
@@ -59,7 +68,7 @@ func hashOf(seed maphash.Seed, id *resource.ID) uint32 {
 
 func (x *index) hash(id *resource.ID) uint32 { return hashOf(x.seed, id) }
 
-func (x *index) table(h uint32) *table { return x.tables[h>>(32-x.bits)] }
+func (x *index) table(h uint32) table { return x.tables[h>>(32-x.bits)] }
 
 // touch loads the first entry that find, add and remove will look at.
 func (x *index) touch(h uint32) int32 { return x.table(h).entries[h&tableMask].slot }
@@ -72,7 +81,7 @@ func (x *index) find(h uint32, id resource.ID) int32 {
 
 // seek returns where in t the resource is, or else the free place where it would
 // be put.
-func (x *index) seek(t *table, h uint32, id resource.ID) uint32 {
+func (x *index) seek(t table, h uint32, id resource.ID) uint32 {
 	for at := h & tableMask; ; at = (at + 1) & tableMask {
 		x.steps++
 		if e := &t.entries[at]; e.slot == 0 || e.hash == h && x.idOf(e.slot) == id {
@@ -84,7 +93,7 @@ func (x *index) seek(t *table, h uint32, id resource.ID) uint32 {
 // add puts in the slot of a resource, whose id must be readable by idOf already.
 // It returns the slot that the resource has: another one if it was in.
 func (x *index) add(h uint32, id resource.ID, slot int32) int32 {
-	for x.table(h).count >= tableFull {
+	for x.table(h).about.count >= tableFull {
 		x.split(h)
 	}
 	t := x.table(h)
@@ -93,7 +102,7 @@ func (x *index) add(h uint32, id resource.ID, slot int32) int32 {
 		return e.slot
 	}
 	*e = entry{h, slot}
-	t.count++
+	t.about.count++
 	x.count++
 	return slot
 }
@@ -106,7 +115,7 @@ func (x *index) remove(h uint32, id resource.ID) {
 		return
 	}
 	x.count--
-	t.count--
+	t.about.count--
 	// Whatever stands behind the hole and may stand in it moves up.
 	for at := (hole + 1) & tableMask; t.entries[at].slot != 0; at = (at + 1) & tableMask {
 		x.steps++
@@ -122,8 +131,9 @@ func (x *index) remove(h uint32, id resource.ID) {
 // split divides the table of h in two, by one more bit of the hash.
 func (x *index) split(h uint32) {
 	old := x.table(h)
-	if old.bits == x.bits {
-		double := make([]*table, 2*len(x.tables))
+	bits := old.about.bits
+	if bits == x.bits {
+		double := make([]table, 2*len(x.tables))
 		for i, t := range x.tables {
 			double[2*i], double[2*i+1] = t, t
 		}
@@ -132,23 +142,23 @@ func (x *index) split(h uint32) {
 		x.steps += len(double)
 	}
 	// The entries of the directory that hold old lie side by side.
-	span := 1 << (x.bits - old.bits)
+	span := 1 << (x.bits - bits)
 	first := int(h>>(32-x.bits)) &^ (span - 1)
 	// The old table becomes the first half: only the other one is new.
-	entries := old.entries
-	*old = table{bits: old.bits + 1}
-	halves := [2]*table{old, {bits: old.bits}}
+	entries := *old.entries
+	*old.entries, *old.about = [tableSize]entry{}, aboutTable{bits: bits + 1}
+	halves := [2]table{old, newTable(bits + 1)}
 	for _, e := range entries {
 		if e.slot == 0 {
 			continue
 		}
-		half := halves[e.hash>>(32-old.bits)&1]
+		half := halves[e.hash>>(31-bits)&1]
 		at := e.hash & tableMask
 		for half.entries[at].slot != 0 {
 			at = (at + 1) & tableMask
 		}
 		half.entries[at] = e
-		half.count++
+		half.about.count++
 	}
 	x.steps += tableSize
 	for i := range span / 2 {

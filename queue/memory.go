@@ -39,10 +39,12 @@ type MemoryConfig struct {
 //   - Instants count by the monotonic clock: a jump of the wall clock neither
 //     delays nor hastens anything. A Due more than 292 years away is taken as
 //     292 years.
-//   - Receive returns at most 4096 messages at a time, whatever the limit. The
+//   - Receive returns at most 1024 messages at a time, whatever the limit. A
+//     Commit has no limit, but takes effect in one go: while one of 100,000
+//     does, all others wait for tens of milliseconds. Keep to some hundreds. The
 //     texts of neighbours share objects of 1 KiB: whoever keeps one text of a
 //     delivery for long keeps that much, and clones it where it matters.
-//   - A name, once used, is kept, with a few hundred bytes. Room that messages
+//   - A name, once used, is kept, with some 500 bytes. Room that messages
 //     have taken is used again, but given back to the system only in part.
 type Memory struct {
 	clock   clock

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cannedos/cannedos/internal/packed"
 	"github.com/cannedos/cannedos/resource"
 )
 
@@ -20,7 +21,7 @@ func (c clock) appendValue(b []byte, m *Message, version int64, now time.Time) [
 	b = b[:start+valueVersion]
 	v := b[start:]
 	copy(v[valueID:], r.ID[:])
-	v[valueState-1], v[valueState], v[valueState+1] = byte(r.Priority), byte(r.State), byte(r.Why)
+	v[valueState], v[valueState+1] = byte(r.State), byte(r.Why)
 	b = appendUvarint(b, uint64(version))
 
 	var flags uint32
@@ -35,24 +36,27 @@ func (c clock) appendValue(b []byte, m *Message, version int64, now time.Time) [
 
 func (c clock) appendNumbers(b []byte, m *Message, now time.Time) (_ []byte, flags uint32) {
 	r := &m.Resource
+	if r.Priority != 0 {
+		b, flags = append(b, byte(r.Priority)), flags|withPriority
+	}
 	if r.Interval != 0 {
-		b, flags = appendWait(b, r.Interval), flags|withInterval
+		b, flags = packed.AppendWait(b, r.Interval), flags|withInterval
 	}
 	if r.PollInterval != 0 {
-		b, flags = appendWait(b, r.PollInterval), flags|withPollInterval
+		b, flags = packed.AppendWait(b, r.PollInterval), flags|withPollInterval
 	}
+	var at packed.Instants
+	var set uint8
 	sinceBase := int64(now.Sub(c.base))
 	for i, t := range [...]*time.Time{&r.Claimed, &r.ClaimUntil, &r.Asked, &r.Answered, &r.Changed, &r.NotBefore} {
 		if !t.IsZero() {
-			b = binary.LittleEndian.AppendUint64(b, uint64(add(int64(t.Sub(now)), sinceBase)))
-			flags |= withClaimed << i
+			at[i] = add(int64(t.Sub(now)), sinceBase)
+			set |= 1 << i
 		}
 	}
+	b, flags = packed.AppendInstants(b, &at, set), flags|uint32(set)*withClaimed
 	if r.Digest != 0 {
 		b, flags = binary.LittleEndian.AppendUint64(b, r.Digest), flags|withDigest
-	}
-	if r.Variant != 0 {
-		b, flags = binary.LittleEndian.AppendUint64(b, r.Variant), flags|withVariant
 	}
 	if r.Polls != 0 || r.Modified != 0 || r.Failures != 0 || r.Quiet != 0 {
 		b = appendUvarint(b, uint64(r.Polls))
@@ -82,7 +86,7 @@ func (c clock) appendNumbers(b []byte, m *Message, now time.Time) (_ []byte, fla
 
 // appendHint: its base is an instant of the wall clock, unlike all others.
 func appendHint(b []byte, h *resource.Hint, flags uint32) ([]byte, uint32) {
-	b = appendWait(b, h.Interval)
+	b = packed.AppendWait(b, h.Interval)
 	b = appendUvarint(append(b, h.SkipDays), uint64(h.SkipHours))
 	if !h.Base.IsZero() {
 		b, flags = binary.LittleEndian.AppendUint64(b, uint64(h.Base.UnixNano())), flags|withHintBase
@@ -93,14 +97,24 @@ func appendHint(b []byte, h *resource.Hint, flags uint32) ([]byte, uint32) {
 // appendTexts appends the lengths and the texts, and notes where those begin.
 func appendTexts(b []byte, m *Message, flags uint32, start int) ([]byte, uint32) {
 	r := &m.Resource
-	b = appendUvarint(b, uint64(len(r.URI)))
-	if r.Origin != "" && strings.HasPrefix(r.URI, r.Origin) {
+	var room [packedRoom]byte
+	tag, form := packed.AppendTag(room[:0], r.Validators.ETag)
+	date, isDate := packed.AppendDate(tag[len(tag):], r.Validators.LastModified)
+	uri := r.URI
+	if strings.HasPrefix(uri, packed.Secure) {
+		uri, flags = uri[len(packed.Secure):], flags|withSecure
+	}
+	switch {
+	case r.Origin == "":
+	case r.Origin == r.URI[:packed.OriginLen(r.URI)]:
+		flags |= withOriginOfURI
+	case strings.HasPrefix(r.URI, r.Origin):
 		b, flags = appendUvarint(b, uint64(len(r.Origin))), flags|withOrigin
 	}
-	if s := r.Validators.ETag; s != "" {
+	if s := r.Validators.ETag; s != "" && form == 0 {
 		b, flags = appendUvarint(b, uint64(len(s))), flags|withETag
 	}
-	if s := r.Validators.LastModified; s != "" {
+	if s := r.Validators.LastModified; s != "" && !isDate {
 		b, flags = appendUvarint(b, uint64(len(s))), flags|withLastModified
 	}
 	if r.Moved != "" {
@@ -112,24 +126,35 @@ func appendTexts(b []byte, m *Message, flags uint32, start int) ([]byte, uint32)
 	if r.Cause != "" || m.Cause != "" {
 		b, flags = appendUvarint(b, uint64(len(r.Cause))), flags|withCauses
 	}
+	if flags&textsBesideURI != 0 {
+		b = appendUvarint(b, uint64(len(uri)))
+	}
+	if form != 0 {
+		b, flags = append(b, byte(form)), flags|withTag
+	}
 	binary.LittleEndian.PutUint16(b[start+valueTexts:], uint16(len(b)-start))
-	b = append(b, r.URI...)
-	b = append(b, r.Validators.ETag...)
-	b = append(b, r.Validators.LastModified...)
+	b = append(b, tag...)
+	if isDate {
+		b, flags = append(b, date...), flags|withDate
+	}
+	b = append(b, uri...)
+	if flags&textsBesideURI == 0 {
+		return b, flags
+	}
+	if flags&withETag != 0 {
+		b = append(b, r.Validators.ETag...)
+	}
+	if flags&withLastModified != 0 {
+		b = append(b, r.Validators.LastModified...)
+	}
 	b = append(b, r.Moved...)
 	b = append(b, r.Hop...)
 	b = append(b, r.Cause...)
 	return append(b, m.Cause...), flags
 }
 
-// appendWait appends a duration that is not negative: the seconds of a whole
-// number of them, in twos, and else the nanoseconds, in twos and one.
-func appendWait(b []byte, d time.Duration) []byte {
-	if d%time.Second == 0 {
-		return appendUvarint(b, uint64(d/time.Second)<<1)
-	}
-	return appendUvarint(b, uint64(d)<<1|1)
-}
+// packedRoom is what a packed tag and a packed date take at most.
+const packedRoom = 64 + packed.DateSize
 
 // appendUvarint is that of package binary with the short ones first.
 func appendUvarint(b []byte, n uint64) []byte {

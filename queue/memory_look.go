@@ -66,6 +66,12 @@ func (m *Memory) Depths(ctx context.Context) ([]Depth, error) {
 			return nil, err
 		}
 	}
+	depths, err := m.depths(ctx)
+	slices.SortFunc(depths, func(a, b Depth) int { return cmp.Compare(a.Name, b.Name) })
+	return depths, err
+}
+
+func (m *Memory) depths(ctx context.Context) ([]Depth, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.aliveLocked(ctx); err != nil {
@@ -81,7 +87,6 @@ func (m *Memory) Depths(ctx context.Context) ([]Depth, error) {
 			d.Next = m.clock.instant(m.earliestLocked(p))
 		}
 	}
-	slices.SortFunc(depths, func(a, b Depth) int { return cmp.Compare(a.Name, b.Name) })
 	return depths, nil
 }
 
@@ -148,6 +153,7 @@ func (m *Memory) List(ctx context.Context, name string, after resource.ID, limit
 		if more, err = m.scan(ctx, name, n, &page); err != nil {
 			return nil, err
 		}
+		page.trim() // outside the lock
 	}
 	var ms []Message
 	for ids := range slices.Chunk(page.sorted(), stepSize) {
@@ -226,7 +232,12 @@ func (p *idPage) add(id resource.ID) {
 		return
 	}
 	p.ids = append(p.ids, id)
-	if len(p.ids)-stepSize > p.limit { // sorted once for a thousand, not once for each
+}
+
+// trim sorts when as many again as belong on the page have been collected. So an
+// id costs a logarithm, however long the page, and the page twice its room.
+func (p *idPage) trim() {
+	if len(p.ids) > 2*p.limit+stepSize {
 		p.sorted()
 	}
 }

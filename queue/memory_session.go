@@ -25,7 +25,7 @@ type memorySession struct {
 }
 
 const (
-	maxBatch = 4096 // messages that Receive returns at most
+	maxBatch = 1024 // messages that Receive returns at most: it takes them in one hold of the lock
 	stepSize = 1024 // messages touched in one hold of the lock, beyond those asked for
 )
 
@@ -48,6 +48,7 @@ type scratch struct {
 // lock, so that it can be decoded without.
 type taken struct {
 	end         int // of its value in bytes
+	text        int // bytes of its texts
 	due         int64
 	receipt     uint64
 	shared      *texts
@@ -168,16 +169,21 @@ func (s *memorySession) collect(ctx context.Context, name string, limit int, b *
 	m := s.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	var p *place
 	for again := false; ; {
 		if err := s.overLocked(ctx); err != nil {
+			if p != nil { // it was ours to look; now it is another's
+				_, now := m.now()
+				m.wakeLocked(p, now)
+			}
 			return err
 		}
 		_, now := m.now()
-		p := m.placeLocked(name)
+		p = m.placeLocked(name)
 		done := m.pickLocked(p, now, limit, b)
 		if len(b.slots) > 0 {
 			s.takeLocked(p, b)
-			p.wheel.pourAhead(&m.slots, 2*len(b.taken)+16)
+			p.wheel.pourAhead(&m.slots, min(2*len(b.taken)+16, stepSize))
 			m.wakeLocked(p, now)
 			return nil
 		}
@@ -254,9 +260,10 @@ func (m *Memory) readLocked(i int32, b *scratch) *taken {
 	sl := m.slots.at(i)
 	v := m.valueLocked(sl)
 	b.bytes = append(b.bytes, v...)
-	b.texts += len(v.texts())
+	text := v.textLen()
+	b.texts += text
 	b.taken = append(b.taken, taken{
-		end: len(b.bytes), due: sl.due, place: m.places[sl.place], shared: &m.texts.all[v.shared()].texts,
+		end: len(b.bytes), text: text, due: sl.due, place: m.places[sl.place], shared: &m.texts.all[v.shared()].texts,
 	})
 	return &b.taken[len(b.taken)-1]
 }
@@ -275,15 +282,14 @@ func (m *Memory) deliver(b *scratch) []Delivery {
 	for i := range b.taken {
 		t, d := &b.taken[i], &ds[i]
 		v := value(b.bytes[start:t.end])
-		texts := v.texts()
-		if chunk.Cap()-chunk.Len() < len(texts) {
+		if chunk.Cap()-chunk.Len() < t.text {
 			chunk.Reset()
-			chunk.Grow(max(min(left, textChunk), len(texts)))
+			chunk.Grow(max(min(left, textChunk), t.text))
 		}
 		at := chunk.Len()
-		chunk.Write(texts)
+		v.writeTexts(&chunk)
 		m.clock.decode(&d.Message, v, chunk.String()[at:], t.shared)
-		start, left = t.end, left-len(texts)
+		start, left = t.end, left-t.text
 		d.Queue, d.Due = t.place.name, m.clock.instant(t.due)
 		d.Response, d.Receipt, d.Redelivered = t.response, t.receipt, t.redelivered
 	}

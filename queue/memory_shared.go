@@ -6,16 +6,21 @@ import (
 	"github.com/cannedos/cannedos/resource"
 )
 
-// texts are those that many resources share. A value leaves them out and names
-// them by one number.
-type texts struct{ profile, credential, origin, bucket, mediaType string }
+// texts are those that many resources share, and the variant of their requests,
+// which follows from the first two. A value leaves them out and names them by one
+// number.
+type texts struct {
+	profile, credential, origin, bucket, mediaType string
+
+	variant uint64
+}
 
 // sharedBy returns the shared texts of r, whose value has these flags. An origin
 // that the URI begins with costs the value nothing and stays there, so that a
 // million origins don't make a million combinations.
 func sharedBy(r *resource.Resource, flags uint32) texts {
-	t := texts{profile: r.Profile, credential: r.Credential, origin: r.Origin, bucket: r.Bucket, mediaType: r.MediaType}
-	if flags&withOrigin != 0 {
+	t := texts{profile: r.Profile, credential: r.Credential, origin: r.Origin, bucket: r.Bucket, mediaType: r.MediaType, variant: r.Variant}
+	if flags&(withOriginOfURI|withOrigin) != 0 {
 		t.origin = ""
 	}
 	return t
@@ -24,17 +29,17 @@ func sharedBy(r *resource.Resource, flags uint32) texts {
 // are reports whether they are those of r.
 func (t *texts) are(r *resource.Resource, flags uint32) bool {
 	origin := r.Origin
-	if flags&withOrigin != 0 {
+	if flags&(withOriginOfURI|withOrigin) != 0 {
 		origin = ""
 	}
 	return t.profile == r.Profile && t.credential == r.Credential && t.origin == origin &&
-		t.bucket == r.Bucket && t.mediaType == r.MediaType
+		t.bucket == r.Bucket && t.mediaType == r.MediaType && t.variant == r.Variant
 }
 
 // join gives them to r.
 func (t *texts) join(r *resource.Resource, flags uint32) {
-	r.Profile, r.Credential, r.Bucket, r.MediaType = t.profile, t.credential, t.bucket, t.mediaType
-	if flags&withOrigin == 0 {
+	r.Profile, r.Credential, r.Bucket, r.MediaType, r.Variant = t.profile, t.credential, t.bucket, t.mediaType, t.variant
+	if flags&(withOriginOfURI|withOrigin) == 0 {
 		r.Origin = t.origin
 	}
 }

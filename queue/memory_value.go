@@ -15,17 +15,21 @@ import (
 // package resource, which stores keep for years. TestValueKeepsEverything
 // compares the two.
 //
-//	0    shared     4 bytes: number of the texts that it shares with others
+//	0    shared     4 bytes: number of what it shares with others
 //	4    length     2 bytes: of the value
 //	6    texts      2 bytes: where they begin
 //	8    flags      4 bytes: which of the optional parts follow
 //	12   id         16 bytes
-//	28   priority, state, why, 1 byte each
-//	31   version    uvarint
-//	...  numbers    in the order of the flags; instants are 8 bytes, nanoseconds on
-//	                the clock of the Memory, and durations uvarints, see appendWait
-//	...  lengths    a uvarint for each text, but for the last
-//	...  texts      all texts, one behind the other
+//	28   state, why, 1 byte each
+//	30   version    uvarint
+//	...  numbers    in the order of their fields in appendNumbers; instants in
+//	                nanoseconds on the clock of the Memory, and durations, as
+//	                package packed writes them
+//	...  lengths    a uvarint for each text that isn't packed, but for the last;
+//	                the URI's stands last, unless there are no others
+//	...  form       1 byte, of a packed tag
+//	...  texts      a packed tag, a packed date, the URI without its https://, and
+//	                then the others
 //
 // Numbers are read out of the bytes, texts out of a string made of them all.
 type value []byte
@@ -35,8 +39,8 @@ const (
 	valueTexts   = 6
 	valueFlags   = 8
 	valueID      = 12
-	valueState   = 29
-	valueVersion = 31
+	valueState   = 28
+	valueVersion = 30
 )
 
 // The flags. Of what a resource that is polled day by day doesn't have, nothing
@@ -51,19 +55,26 @@ const (
 	withChanged
 	withNotBefore
 	withDigest
-	withVariant
 	withCounters
 	withAttempts
 	withOwner
 	withMarks // Seen, Gones, Hops, Hushed, Lull
 	withHint
 	withHintBase
-	withOrigin // the URI begins with the origin
-	withETag
+	withPriority
+	withOriginOfURI // the origin is as much of the URI as packed.OriginLen says
+	withOrigin      // the URI begins with the origin: its length is there
+	withSecure      // the URI begins with https://
+	withTag         // the ETag is packed
+	withDate        // and so is the Last-Modified
+	withETag        // it is not packed
 	withLastModified
 	withMoved
 	withHop
 	withCauses // of the resource and of the message
+
+	withInstants   = 1<<6 - 1 // of the flags from withClaimed on
+	textsBesideURI = withETag | withLastModified | withMoved | withHop | withCauses
 )
 
 // mostNumbers bounds what stands before the texts.

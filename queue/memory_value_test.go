@@ -1,7 +1,9 @@
 package queue
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -9,13 +11,19 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cannedos/cannedos/internal/packed"
 	"github.com/cannedos/cannedos/resource"
 )
 
 // decoded reads a value whose resource shares the texts of r.
 func decoded(c clock, v value, r resource.Resource) (m Message) {
 	shared := sharedBy(&r, v.flags())
-	c.decode(&m, v, string(v.texts()), &shared)
+	var text strings.Builder
+	v.writeTexts(&text)
+	if text.Len() != v.textLen() {
+		panic("textLen says something else than writeTexts writes")
+	}
+	c.decode(&m, v, text.String(), &shared)
 	return m
 }
 
@@ -96,6 +104,19 @@ func fillAtRandom(rng *rand.Rand, v reflect.Value, now time.Time, all bool) {
 			if name == "Origin" && rng.IntN(2) == 0 {
 				uri := v.Addr().Interface().(*resource.Resource).URI
 				*x = uri[:rng.IntN(len(uri)+1)]
+				if rng.IntN(2) == 0 {
+					*x = uri[:packed.OriginLen(uri)]
+				}
+			}
+			if rng.IntN(2) == 0 {
+				switch name {
+				case "URI":
+					*x = "https://" + *x
+				case "ETag":
+					*x = fmt.Sprintf(`W/"%0*x"`, 8*rng.IntN(17), rng.Uint32())[2*rng.IntN(2):]
+				case "LastModified":
+					*x = now.Add(-time.Duration(rng.Int64N(1 << 60))).UTC().Format(http.TimeFormat)
+				}
 			}
 		case *bool:
 			*x = rng.IntN(2) == 0
@@ -185,9 +206,11 @@ func TestValueBounds(t *testing.T) {
 func TestSharedTexts(t *testing.T) {
 	t.Parallel()
 	r := benchResource(1)
-	require.Equal(t, texts{"github", "GITHUB_TOKEN", "https://api.github.com", "core", "application/json"}, sharedBy(&r, 0))
-	shared := sharedBy(&r, withOrigin)
-	require.Empty(t, shared.origin, "costs nothing where the URI begins with it")
+	require.Equal(t, texts{"github", "GITHUB_TOKEN", "https://api.github.com", "core", "application/json", r.Variant}, sharedBy(&r, 0))
+	for _, flag := range []uint32{withOrigin, withOriginOfURI} {
+		shared := sharedBy(&r, flag)
+		require.Empty(t, shared.origin, "costs nothing where the URI begins with it")
+	}
 
 	n := newInterner()
 	a := n.hold(&r, withOrigin, 0)
@@ -195,6 +218,10 @@ func TestSharedTexts(t *testing.T) {
 	require.Equal(t, a, n.hold(&r, withOrigin, 77), "whatever is guessed")
 	require.NotEqual(t, a, n.hold(&r, 0, a), "an origin that the URI doesn't begin with")
 	other := r
+	other.Variant++
+	c := n.hold(&other, withOrigin, a)
+	require.NotEqual(t, a, c)
+	n.release(c)
 	other.Bucket = "search"
 	b := n.hold(&other, withOrigin, a)
 	require.NotEqual(t, a, b)

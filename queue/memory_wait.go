@@ -24,8 +24,8 @@ type receiver struct {
 const maxIdle = 64 // receivers kept for use again
 
 // waitLocked gives the lock up until p must be looked at again, or something has
-// ended. Whoever waits again goes before the others, for only the first is ever
-// woken.
+// ended. The caller looks, or else lets another one look by wakeLocked. Whoever
+// waits again goes before the others, for only the first is ever woken.
 func (s *memorySession) waitLocked(ctx context.Context, p *place, now int64, again bool) {
 	m := s.m
 	var r *receiver
@@ -61,10 +61,6 @@ func (s *memorySession) waitLocked(ctx context.Context, p *place, now int64, aga
 	}
 	r.timer.Stop()
 	r.set, r.called = false, false
-	if s.overLocked(ctx) != nil {
-		_, now = m.now()
-		m.wakeLocked(p, now) // it was ours to look; now it is another's
-	}
 	if len(m.idle) < maxIdle && !m.closed {
 		m.idle = append(m.idle, r)
 	}
@@ -74,8 +70,8 @@ func (s *memorySession) waitLocked(ctx context.Context, p *place, now int64, aga
 // called after each change of p. It never blocks.
 func (m *Memory) wakeLocked(p *place, now int64) {
 	front := p.receivers.Front()
-	if front == nil || p.woken > 0 {
-		return // nobody waits, or one is about to look
+	if front == nil || p.woken > 0 || m.closed {
+		return // nobody waits, or one is about to look, or all know already
 	}
 	r := front.Value.(*receiver)
 	at, ok := m.nextLocked(p, now)

@@ -77,8 +77,8 @@ func (h *heap) remove(s *slab, i int32) {
 	n := len(h.entries) - 1
 	last := h.entries[n]
 	h.entries = h.entries[:n]
-	if n == 0 && cap(h.entries) > 4096 {
-		h.entries = nil // a herd has passed
+	if c := cap(h.entries); c > 256 && n < c/4 {
+		h.entries = append(make([]heapEntry, 0, c/2), h.entries...) // a herd has passed
 	}
 	if at == n {
 		return

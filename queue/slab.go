@@ -29,6 +29,11 @@ type slab struct {
 	first  int32       // 1 + the number of the first chunk with a vacancy; 0: none
 	fresh  int32       // slots handed out at least once, slot 0 included
 	used   int
+
+	// An empty one of each for the wheels, so that they aren't made anew for
+	// each message of a quiet name.
+	sparePage  *page
+	spareLevel *level
 }
 
 const (

@@ -32,7 +32,8 @@ import (
 // that is the whole of the invariant, and it doesn't matter how far pos lags
 // behind the clock. Empty stretches are skipped by bitmaps.
 //
-//	level  [ page | nil | page ... ]  128 pages, made when needed, given back when empty
+//	level  [ page | nil | page ... ]  128 pages; level and page are made when needed
+//	                                  and go when they are empty
 //	page   [ first of bucket 0 | 1 | ... 1023 ]  and a bit for each bucket in use
 //
 // A slot in a bucket has next and prev; the first has, in place of prev, the
@@ -43,7 +44,6 @@ type wheel struct {
 	levels [levels]*level
 	ahead  int64 // tick up to which buckets have been touched: see touchAhead
 	steps  int   // slots put somewhere or loaded, for the test that counts them
-	spare  *page // an empty one, so that a page isn't made for each message of a quiet name
 }
 
 const (
@@ -88,7 +88,7 @@ func (w *wheel) place(s *slab, i int32) {
 		k++
 	}
 	at := int(tick >> (k * levelBits) & (span - 1))
-	first := w.bucket(k, at)
+	first := w.bucket(s, k, at)
 	if *first != 0 {
 		s.at(*first).prev = i
 	}
@@ -97,16 +97,18 @@ func (w *wheel) place(s *slab, i int32) {
 }
 
 // bucket returns the first of a bucket that is about to be in use.
-func (w *wheel) bucket(k, at int) *int32 {
+func (w *wheel) bucket(s *slab, k, at int) *int32 {
 	l := w.levels[k]
 	if l == nil {
-		l = new(level)
+		if l, s.spareLevel = s.spareLevel, nil; l == nil {
+			l = new(level)
+		}
 		w.levels[k] = l
 	}
 	n, b := at>>pageBits, at&(pageSize-1)
 	p := l.pages[n]
 	if p == nil {
-		if p, w.spare = w.spare, nil; p == nil {
+		if p, s.sparePage = s.sparePage, nil; p == nil {
 			p = new(page)
 		}
 		l.pages[n] = p
@@ -131,11 +133,11 @@ func (w *wheel) remove(s *slab, i int32) {
 		return
 	}
 	n := int(^sl.prev) // the first: prev is its bucket
-	w.setFirst(n/span, n%span, sl.next)
+	w.setFirst(s, n/span, n%span, sl.next)
 }
 
 // setFirst makes slot i the first of a bucket; 0 empties it.
-func (w *wheel) setFirst(k, at int, i int32) {
+func (w *wheel) setFirst(s *slab, k, at int, i int32) {
 	l := w.levels[k]
 	n, b := at>>pageBits, at&(pageSize-1)
 	p := l.pages[n]
@@ -144,10 +146,13 @@ func (w *wheel) setFirst(k, at int, i int32) {
 		return
 	}
 	p.used[b/64] &^= 1 << (b % 64)
-	if p.count--; p.count == 0 {
-		l.pages[n] = nil
-		l.used[n/64] &^= 1 << (n % 64)
-		w.spare = p
+	if p.count--; p.count > 0 {
+		return
+	}
+	l.pages[n], s.sparePage = nil, p
+	l.used[n/64] &^= 1 << (n % 64)
+	if l.used == [len(l.used)]uint64{} {
+		w.levels[k], s.spareLevel = nil, l
 	}
 }
 
@@ -315,7 +320,7 @@ func (w *wheel) pour(s *slab, k int, bucket int64, first int32, most int) (n int
 // restart lets a bucket begin with slot first after those before it have left.
 func (w *wheel) restart(s *slab, k int, bucket int64, first int32) {
 	at := int(bucket & (span - 1))
-	w.setFirst(k, at, first)
+	w.setFirst(s, k, at, first)
 	if first != 0 {
 		s.at(first).prev = ^int32(k*span + at)
 	}

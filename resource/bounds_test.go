@@ -38,13 +38,18 @@ func TestBounds_ShareOfAWait(t *testing.T) {
 func TestBounds_Encoding(t *testing.T) {
 	r := full1()
 	r.Interval, r.Why = MaxInterval, lastReason1
-	text, err := r.MarshalBinary()
+	text, err := appendOld(nil, &r)
 	require.NoError(t, err)
-	require.EqualValues(t, firstVersion, text[0], "an older program knows this reason")
+	require.EqualValues(t, firstVersion, text[0])
+	require.NoError(t, new(Resource).UnmarshalBinary(text))
 	r.Why++
+	text, err = appendOld(nil, &r)
+	require.NoError(t, err)
+	require.EqualValues(t, secondVersion, text[0], "version 1 did not know this reason")
+	require.NoError(t, new(Resource).UnmarshalBinary(text))
 	text, err = r.MarshalBinary()
 	require.NoError(t, err)
-	require.EqualValues(t, encodingVersion, text[0], "and not this one")
+	require.EqualValues(t, encodingVersion, text[0])
 	require.ErrorContains(t, new(Resource).UnmarshalBinary(text[:1]), "at byte 1 of 1")
 	require.ErrorContains(t, new(Resource).UnmarshalBinary(append(text, 0)), "at byte")
 
@@ -186,16 +191,16 @@ func TestH2_TheShortWayTakesWhatServersSend(t *testing.T) {
 }
 
 func TestBounds_NumbersOfEncodings(t *testing.T) {
-	plain := Resource{Spec: Spec{URI: "u"}} // of which no flag is set
+	plain := Resource{Spec: Spec{URI: "u"}} // of which no flag is set but for its origin
 	text, err := plain.MarshalBinary()
 	require.NoError(t, err)
-	require.Zero(t, text[1])
-	for flags, want := range map[uint64]bool{0: true, flagsEnd: false, flagsEnd + 1: false} {
-		odd := append(binary.AppendUvarint([]byte{encodingVersion}, flags), text[2:]...)
+	require.Len(t, text, 1+2+2+1+2)
+	for flags, want := range map[uint64]bool{0: true, originOfURI: true, flagsEnd: false, flagsEnd + originOfURI: false} {
+		odd := append(binary.AppendUvarint([]byte{encodingVersion}, flags), text[3:]...)
 		require.Equal(t, want, new(Resource).UnmarshalBinary(odd) == nil, "%#x", flags)
 	}
 	plain.Hint.SkipDays = 1
-	text, err = plain.MarshalBinary()
+	text, err = appendOld(nil, &plain)
 	require.NoError(t, err)
 	require.NoError(t, new(Resource).UnmarshalBinary(text))
 	text[0] = firstVersion

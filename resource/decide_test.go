@@ -128,7 +128,7 @@ func TestD9_InstantsKeepToTheMonotonicClock(t *testing.T) {
 	back.Rebase(now)
 	for i, instant := range back.instants() {
 		require.Contains(t, instant.String(), " m=", instantNames[i])
-		require.Zero(t, instant.Sub(r.instants()[i]), instantNames[i])
+		require.Zero(t, instant.Sub(*r.instants()[i]), instantNames[i])
 	}
 
 	// Pairs of (wall, monotonic, deadline): a process that starts with its wall

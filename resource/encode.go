@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/cannedos/cannedos/internal/packed"
 )
 
 // MaxEncoded bounds the binary encoding of a resource, in bytes. A resource
@@ -12,37 +14,31 @@ import (
 const MaxEncoded = 48 << 10
 
 // encodingVersion is the first byte of an encoding. Raise it when the layout
-// changes, and keep reading the older ones. A resource without what only version
-// 2 holds (a feed's hint, a variant, marks) is written as version 1, byte for
-// byte: an older program goes on reading it.
-const (
-	encodingVersion = 2
-	firstVersion    = 1
-)
+// changes, and keep reading the older ones: see decodeold.go.
+const encodingVersion = 3
 
-// The layout, versions 1 and 2:
+// The layout, version 3. Millions of them are held in memory, so what nearly every
+// resource has takes little, and what few have takes nothing where it isn't:
 //
 //	version     1 byte
-//	flags       uvarint: which of the optional fields follow
-//	id          16 bytes
-//	fixed       priority, state, why, seen, gones: 1 byte each
+//	flags       uvarint: which of the optional fields follow, and how
+//	id          16 bytes, unless it is zero
+//	state, why  1 byte each
 //	version     uvarint
-//	...         optional numbers in the order of the flags, except
-//	hint        version 2 only: interval and skipped hours as uvarints, skipped
-//	            days as 1 byte, base as an instant, 0 for none
-//	variant     version 2 only: 8 bytes
-//	marks       version 2 only, last of the numbers: hops and hushed, 1 byte each,
-//	            lull as a uvarint
-//	lengths     a uvarint for each text whose flag is set
+//	...         optional numbers: priority, interval, owner, instants, poll
+//	            interval, digest, counters, variant, marks, hint
+//	lengths     a uvarint for each text that is there, the URI first
 //	texts       all texts, one behind the other
 //
-// Instants are 8 bytes, nanoseconds since 1970 on the wall clock. Numbers come
-// before texts so that a decoder makes one string for all of them.
+// Instants, waits, tags and dates are written as package packed says; instants are
+// nanoseconds since 1970 on the wall clock. A tag that is packed has its form in
+// the place of its length, and a date none. Numbers come before texts so that a
+// decoder makes one string for all of them.
+//
+// The flags of what is common come first: those of a resource that is polled day by
+// day take three bytes.
 const (
 	hasInterval = 1 << iota
-	hasOwner
-	hasClaimed
-	hasClaimUntil
 	hasAsked
 	hasAnswered
 	hasChanged
@@ -50,59 +46,92 @@ const (
 	hasPollInterval
 	hasDigest
 	hasCounters
-	hasMediaType
+	hasVariant
+	secureURI   // the URI begins with https://, which is left out
+	originOfURI // the origin is as much of the URI as packed.OriginLen says
 	hasETag
+	packedETag // with hasETag
 	hasLastModified
-	hasCause
-	hasMoved
+	packedLastModified // with hasLastModified
 	hasProfile
 	hasCredential
 	hasBucket
-	hasHop
+	hasMediaType
+	hasID
 	originInURI // the origin is the beginning of the URI: its length stands in the place of its text
-	flagsEnd1
-	hasHint    = flagsEnd1 // from version 2 on
-	hasVariant = hasHint << 1
-	hasMarks   = hasVariant << 1
-	flagsEnd   = hasMarks << 1
+
+	hasPriority
+	hasOwner
+	hasClaimed
+	hasClaimUntil
+	hasMarks // seen, gones, hops, hushed: 1 byte each, lull as a uvarint
+	hasHint  // interval, skipped hours as a uvarint, skipped days as 1 byte, base in 8 bytes, 0 for none
+	hasCause
+	hasMoved
+	hasHop
+	hasOrigin // in a text of its own
+	flagsEnd
+)
+
+// Instants have two bits apart from the others, as few resources are claimed.
+const (
+	claimBits = 1<<packed.Claimed | 1<<packed.ClaimUntil
+	askedBits = 1<<packed.Asked | 1<<packed.Answered | 1<<packed.Changed | 1<<packed.NotBefore
 )
 
 // AppendBinary appends the binary encoding of r, the only one that engines
-// carry, and returns the extended slice. A field beyond its bound gives a
+// carry, and returns the extended slice. An ID of zero takes no room in it, so who
+// keeps encodings by ID may leave it out of them. A field beyond its bound gives a
 // [*FieldError] and b unchanged; a resource made by [New] and changed only by
 // this package never has one.
 func (r *Resource) AppendBinary(b []byte) ([]byte, error) {
 	if err := r.Encodable(); err != nil {
 		return b, err
 	}
-	texts, flags := r.texts()
-	flags |= r.numberFlags()
-	if r.Origin != "" && strings.HasPrefix(r.URI, r.Origin) {
-		flags |= originInURI
+	var at packed.Instants
+	set := r.wallInstants(&at)
+	flags := r.numberFlags() | uint64(set&askedBits)/(1<<packed.Asked)*hasAsked | uint64(set&claimBits)*hasClaimed
+	texts := r.texts()
+	flags |= r.textFlags(&texts)
+
+	// Tags and dates are packed before it is known whether they can be.
+	var short [packedRoom]byte
+	tag, form := packed.AppendTag(short[:0], r.Validators.ETag)
+	if form != 0 {
+		flags |= packedETag
 	}
-	version := byte(firstVersion)
-	if flags >= flagsEnd1 || r.Why > lastReason1 {
-		version = encodingVersion
+	date, ok := packed.AppendDate(tag[len(tag):], r.Validators.LastModified)
+	if ok {
+		flags |= packedLastModified
 	}
-	b = append(b, version)
-	b = binary.AppendUvarint(b, uint64(flags))
-	b = append(b, r.ID[:]...)
-	b = append(b, byte(r.Priority), byte(r.State), byte(r.Why), r.Seen, r.Gones)
+
+	b = append(b, encodingVersion)
+	b = binary.AppendUvarint(b, flags)
+	if flags&hasID != 0 {
+		b = append(b, r.ID[:]...)
+	}
+	b = append(b, byte(r.State), byte(r.Why))
 	b = binary.AppendUvarint(b, uint64(r.Version))
-	b = r.appendNumbers(b, flags)
+	b = r.appendNumbers(b, flags, &at, set)
+	b = appendLengths(b, flags, &texts, form)
 	for i, s := range texts {
-		if flags&textFlags[i] != 0 || textFlags[i] == 0 {
-			b = binary.AppendUvarint(b, uint64(len(s)))
+		switch {
+		case i == textURI && flags&secureURI != 0:
+			b = append(b, s[len(packed.Secure):]...)
+		case i == textOrigin && flags&hasOrigin == 0:
+		case i == textETag && flags&packedETag != 0:
+			b = append(b, tag...)
+		case i == textLastModified && flags&packedLastModified != 0:
+			b = append(b, date...)
+		default:
+			b = append(b, s...)
 		}
-	}
-	for i, s := range texts {
-		if i == textOrigin && flags&originInURI != 0 {
-			continue
-		}
-		b = append(b, s...)
 	}
 	return b, nil
 }
+
+// packedRoom is what a packed tag and a packed date take at most.
+const packedRoom = 64 + packed.DateSize
 
 // MarshalBinary returns the binary encoding; see [Resource.AppendBinary].
 func (r *Resource) MarshalBinary() ([]byte, error) { return r.AppendBinary(nil) }
@@ -124,8 +153,7 @@ func (r *Resource) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-// texts are the texts in the order of the encoding. URI and origin are always
-// there, the others where their flag is set.
+// texts are the texts in the order of the encoding.
 const (
 	textURI = iota
 	textOrigin
@@ -141,7 +169,8 @@ const (
 	textCount
 )
 
-var textFlags = [textCount]uint32{
+// presence are the flags of texts that may be missing: all but URI and origin.
+var presence = [textCount]uint64{
 	0, 0, hasMediaType, hasETag, hasLastModified, hasCause, hasMoved, hasProfile, hasCredential, hasBucket, hasHop,
 }
 
@@ -149,56 +178,87 @@ var textBounds = [textCount]uint64{
 	MaxURI, MaxURI, MaxName, MaxValidator, MaxValidator, MaxCause, MaxURI, MaxName, MaxName, MaxBucket, MaxURI,
 }
 
-func (r *Resource) texts() (texts [textCount]string, flags uint32) {
-	texts = [textCount]string{
+func (r *Resource) texts() [textCount]string {
+	return [textCount]string{
 		r.URI, r.Origin, r.MediaType, r.Validators.ETag, r.Validators.LastModified,
 		r.Cause, r.Moved, r.Profile, r.Credential, r.Bucket, r.Hop,
 	}
-	for i, s := range texts {
-		if s != "" {
-			flags |= textFlags[i]
-		}
-	}
-	return texts, flags
 }
 
-func (r *Resource) numberFlags() (flags uint32) {
-	set := func(is bool, flag uint32) {
+func (r *Resource) textFlags(texts *[textCount]string) (flags uint64) {
+	for i, s := range texts {
+		if s != "" {
+			flags |= presence[i]
+		}
+	}
+	if strings.HasPrefix(r.URI, packed.Secure) {
+		flags |= secureURI
+	}
+	switch {
+	case r.Origin == r.URI[:packed.OriginLen(r.URI)]:
+		flags |= originOfURI
+	case strings.HasPrefix(r.URI, r.Origin):
+		flags |= originInURI
+	default:
+		flags |= hasOrigin
+	}
+	return flags
+}
+
+// appendLengths appends what says where each text ends. form is that of the tag.
+func appendLengths(b []byte, flags uint64, texts *[textCount]string, form packed.TagForm) []byte {
+	for i, s := range texts {
+		n := len(s)
+		switch {
+		case i == textURI && flags&secureURI != 0:
+			n -= len(packed.Secure)
+		case i == textURI:
+		case i == textOrigin && flags&originOfURI != 0, i == textLastModified && flags&packedLastModified != 0:
+			continue
+		case i == textOrigin:
+		case flags&presence[i] == 0:
+			continue
+		case i == textETag && flags&packedETag != 0:
+			b = append(b, byte(form))
+			continue
+		}
+		b = binary.AppendUvarint(b, uint64(n))
+	}
+	return b
+}
+
+func (r *Resource) numberFlags() (flags uint64) {
+	set := func(is bool, flag uint64) {
 		if is {
 			flags |= flag
 		}
 	}
+	set(!r.ID.IsZero(), hasID)
+	set(r.Priority != 0, hasPriority)
 	set(r.Interval != 0, hasInterval)
 	set(!r.Owner.IsZero(), hasOwner)
-	set(!r.Claimed.IsZero(), hasClaimed)
-	set(!r.ClaimUntil.IsZero(), hasClaimUntil)
-	set(!r.Asked.IsZero(), hasAsked)
-	set(!r.Answered.IsZero(), hasAnswered)
-	set(!r.Changed.IsZero(), hasChanged)
-	set(!r.NotBefore.IsZero(), hasNotBefore)
 	set(r.PollInterval != 0, hasPollInterval)
 	set(r.Digest != 0, hasDigest)
-	set(!r.Hint.IsZero(), hasHint)
-	set(r.Variant != 0, hasVariant)
-	set(r.Hops != 0 || r.Hushed || r.Lull != 0, hasMarks)
 	set(r.Polls != 0 || r.Modified != 0 || r.Failures != 0 || r.Quiet != 0, hasCounters)
+	set(r.Variant != 0, hasVariant)
+	set(r.Seen != 0 || r.Gones != 0 || r.Hops != 0 || r.Hushed || r.Lull != 0, hasMarks)
+	set(!r.Hint.IsZero(), hasHint)
 	return flags
 }
 
-func (r *Resource) appendNumbers(b []byte, flags uint32) []byte {
+func (r *Resource) appendNumbers(b []byte, flags uint64, at *packed.Instants, set uint8) []byte {
+	if flags&hasPriority != 0 {
+		b = append(b, byte(r.Priority))
+	}
 	if flags&hasInterval != 0 {
-		b = binary.AppendUvarint(b, uint64(r.Interval))
+		b = packed.AppendWait(b, r.Interval)
 	}
 	if flags&hasOwner != 0 {
 		b = append(b, r.Owner[:]...)
 	}
-	for i, t := range r.instants() {
-		if flags&(hasClaimed<<i) != 0 {
-			b = binary.BigEndian.AppendUint64(b, uint64(t.UnixNano()))
-		}
-	}
+	b = packed.AppendInstants(b, at, set)
 	if flags&hasPollInterval != 0 {
-		b = binary.AppendUvarint(b, uint64(r.PollInterval))
+		b = packed.AppendWait(b, r.PollInterval)
 	}
 	if flags&hasDigest != 0 {
 		b = binary.BigEndian.AppendUint64(b, r.Digest)
@@ -209,16 +269,6 @@ func (r *Resource) appendNumbers(b []byte, flags uint32) []byte {
 		b = binary.AppendUvarint(b, uint64(r.Failures))
 		b = binary.AppendUvarint(b, uint64(r.Quiet))
 	}
-	if flags&hasHint != 0 {
-		b = binary.AppendUvarint(b, uint64(r.Hint.Interval))
-		b = binary.AppendUvarint(b, uint64(r.Hint.SkipHours))
-		b = append(b, r.Hint.SkipDays)
-		base := int64(0)
-		if !r.Hint.Base.IsZero() {
-			base = r.Hint.Base.UnixNano()
-		}
-		b = binary.BigEndian.AppendUint64(b, uint64(base))
-	}
 	if flags&hasVariant != 0 {
 		b = binary.BigEndian.AppendUint64(b, r.Variant)
 	}
@@ -227,9 +277,30 @@ func (r *Resource) appendNumbers(b []byte, flags uint32) []byte {
 		if r.Hushed {
 			hushed = 1
 		}
-		b = binary.AppendUvarint(append(b, r.Hops, hushed), uint64(r.Lull))
+		b = binary.AppendUvarint(append(b, r.Seen, r.Gones, r.Hops, hushed), uint64(r.Lull))
+	}
+	if flags&hasHint != 0 {
+		b = packed.AppendWait(b, r.Hint.Interval)
+		b = append(binary.AppendUvarint(b, uint64(r.Hint.SkipHours)), r.Hint.SkipDays)
+		base := int64(0)
+		if !r.Hint.Base.IsZero() {
+			base = r.Hint.Base.UnixNano()
+		}
+		b = binary.BigEndian.AppendUint64(b, uint64(base))
 	}
 	return b
+}
+
+// wallInstants puts the instants of r that are not zero into at, as the wall clock
+// tells them, and returns which those are.
+func (r *Resource) wallInstants(at *packed.Instants) (set uint8) {
+	for i, t := range r.instants() {
+		if !t.IsZero() {
+			at[i] = t.UnixNano()
+			set |= 1 << i
+		}
+	}
+	return set
 }
 
 // Encodable reports the first field beyond its bound, as the [*FieldError] that
@@ -273,7 +344,7 @@ func (r *Resource) Encodable() error {
 	case r.Version < 0:
 		return &FieldError{"Version", fmt.Sprint(r.Version), "0 or more"}
 	}
-	for i, t := range [...]*time.Time{&r.Claimed, &r.ClaimUntil, &r.Asked, &r.Answered, &r.Changed, &r.NotBefore} {
+	for i, t := range r.instants() {
 		if uint64(t.Unix()) > lastSecond && !t.IsZero() {
 			return &FieldError{instantNames[i], t.UTC().Format(time.RFC3339), "an instant from 1970 to 2200"}
 		}
@@ -290,8 +361,8 @@ func tooLong(field, text string, most int) error {
 const lastSecond = 7_289_654_399
 
 // instants are the instants in the order of the encoding.
-func (r *Resource) instants() [6]time.Time {
-	return [...]time.Time{r.Claimed, r.ClaimUntil, r.Asked, r.Answered, r.Changed, r.NotBefore}
+func (r *Resource) instants() [6]*time.Time {
+	return [...]*time.Time{&r.Claimed, &r.ClaimUntil, &r.Asked, &r.Answered, &r.Changed, &r.NotBefore}
 }
 
 var instantNames = [6]string{"Claimed", "ClaimUntil", "Asked", "Answered", "Changed", "NotBefore"}

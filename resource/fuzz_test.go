@@ -264,6 +264,9 @@ func FuzzUnmarshalBinary(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(b)
 		f.Add(b[:len(b)/2])
+		b, err = appendOld(nil, &r)
+		require.NoError(f, err)
+		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r Resource
@@ -285,13 +288,14 @@ func FuzzUnmarshalBinary(f *testing.F) {
 }
 
 func FuzzMarshalBinary(f *testing.F) {
-	f.Add("https://api.example.com/", "https://api.example.com", `W/"1"`, "cause", "core", int64(1e18), int64(time.Minute), uint64(7), uint32(9), uint8(3))
+	f.Add("https://api.example.com/", "https://api.example.com", `W/"0123456789abcdef"`, "cause", "core", int64(1e18), int64(time.Minute), uint64(7), uint32(9), uint8(3))
+	f.Add("https://h:443/", "https://h", `"d41d8cd98f00b204e9800998ecf8427e"`, "Thu, 01 Jan 2026 00:00:00 GMT", "", int64(1e18), int64(1), uint64(7), uint32(9), uint8(3))
 	f.Add("", "x", "", "", "", int64(-1), int64(-1), uint64(0), uint32(0), uint8(255))
 	f.Fuzz(func(t *testing.T, uri, origin, etag, cause, bucket string, nano, wait int64, digest uint64, n uint32, small uint8) {
 		r := Resource{
 			Spec: Spec{URI: uri, Interval: time.Duration(wait), Priority: int8(small)}, Origin: origin, Bucket: bucket, Cause: cause,
 			State: State(small), Why: Reason(n), NotBefore: time.Unix(0, nano).UTC(), Digest: digest, Polls: n, Failures: uint16(n), Seen: small,
-			Validators: Validators{ETag: etag}, Moved: uri, Version: nano,
+			Validators: Validators{ETag: etag, LastModified: cause}, Moved: uri, Version: nano, Asked: time.Unix(0, nano+wait).UTC(),
 		}
 		b, err := r.MarshalBinary()
 		if err != nil {
@@ -302,6 +306,10 @@ func FuzzMarshalBinary(f *testing.F) {
 		var back Resource
 		require.NoError(t, back.UnmarshalBinary(b))
 		require.Equal(t, r, back)
+		b, err = appendOld(nil, &r)
+		require.NoError(t, err)
+		require.NoError(t, back.UnmarshalBinary(b))
+		require.Equal(t, r, back, "and what a former program wrote")
 	})
 }
 

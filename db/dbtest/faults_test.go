@@ -276,9 +276,14 @@ func inventing(f *faulty, healthy db.DB) {
 	}
 }
 
-// mixingSpaces glues the names together without telling them apart.
-func mixingSpaces(f *faulty, healthy db.DB) {
-	name := func(space, id string) string { return space + "/" + id }
+// mixingSpaces glues the names together without telling them apart, by a slash.
+func mixingSpaces(f *faulty, healthy db.DB) { gluing(f, healthy, "/") }
+
+// mixingNUL takes it that there is no zero byte in a name.
+func mixingNUL(f *faulty, healthy db.DB) { gluing(f, healthy, "\x00") }
+
+func gluing(f *faulty, healthy db.DB, between string) {
+	name := func(space, id string) string { return space + between + id }
 	f.write = one(healthy, func(ctx context.Context, w db.Write) (db.Result, error) {
 		if len(w.Record.ID) > db.MaxID/2 {
 			return first(healthy.Write(ctx, w))
@@ -322,6 +327,26 @@ func cutting(f *faulty, healthy db.DB) {
 			writes[i].Record.Value = writes[i].Record.Value[:min(len(writes[i].Record.Value), 64<<10)]
 		}
 		return healthy.Write(ctx, writes...)
+	}
+}
+
+// splitting halves a batch that is large, and forgets the second half.
+func splitting(f *faulty, healthy db.DB) {
+	f.write = func(ctx context.Context, writes []db.Write) ([]db.Result, error) {
+		size := 0
+		for _, w := range writes {
+			size += len(w.Record.Value)
+		}
+		results, err := healthy.Write(ctx, writes...)
+		if err != nil || size < db.MaxBatchBytes*3/4 {
+			return results, err
+		}
+		for _, w := range writes[len(writes)/2:] {
+			if _, err := force(ctx, healthy, db.Write{If: w.Record.Version, Record: db.Record{Space: w.Record.Space, ID: w.Record.ID}}); err != nil {
+				return nil, err
+			}
+		}
+		return results, nil
 	}
 }
 

@@ -59,7 +59,7 @@ func TestBadArguments(t *testing.T) {
 		"Resources[0].URI":         {"-url", "no scheme", "-for", "1s"},
 		"flag provided but not de": {"-nonsense"},
 		"Resources[0].Interval":    {"-interval", "-1s", "-for", "1s"},
-		"not a store file":         {"-db", t.TempDir(), "-for", "1s"},
+		"not a store of ours":      {"-db", t.TempDir(), "-for", "1s"},
 	} {
 		var stdout, stderr bytes.Buffer
 		err := run(context.Background(), args, &stdout, &stderr)

@@ -3,13 +3,16 @@ package main
 import (
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-co-op/gocron/v2"
 )
 
 // cronJobs gives each URL a job of one scheduler, which runs as many at once as
-// are due.
+// are due. When it is far behind, runs of one job overlap, so what they know of the
+// URL is shared. That is gocron's default; its singleton mode holds a goroutine for
+// each job.
 func cronJobs(t *tour) (func() error, error) {
 	client := &http.Client{Transport: t.transport()}
 	scheduler, err := gocron.NewScheduler()
@@ -18,13 +21,22 @@ func cronJobs(t *tour) (func() error, error) {
 	}
 	t.start = time.Now().Add(t.every/20 + time.Duration(t.n)*addingJob)
 	for i := range t.n {
-		p, first := page{uri: t.uri(i)}, t.at(i)
+		uri, first := t.uri(i), t.at(i)
+		var tag atomic.Pointer[[]string]
 		_, err := scheduler.NewJob(gocron.DurationJob(t.every), gocron.NewTask(func() {
 			due := first // a job isn't told when it was due: this is the latest such instant
 			if since := time.Since(first); since > 0 {
 				due = first.Add(since / t.every * t.every)
 			}
-			_ = p.ask(client, due) // one that fails is not done, as the origin sees
+			p := page{uri: uri}
+			known := tag.Load()
+			if known != nil {
+				p.tag = *known
+			}
+			_ = p.ask(client, due)                        // one that fails is not done, as the origin sees
+			if got := p.tag; known == nil && got != nil { // it never changes
+				tag.Store(&got)
+			}
 		}), gocron.WithStartAt(gocron.WithStartDateTime(first)))
 		if err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -59,6 +60,18 @@ func TestFleetJudges(t *testing.T) {
 		return func() error { return errors.Join(stop(), errRefused) }, err
 	}
 	if _, err := fleets(failing)(x); !errors.Is(err, errRefused) {
+		t.Errorf("got error %v", err)
+	}
+}
+
+// TestUnstarved refuses figures of a client that waited for URLs.
+func TestUnstarved(t *testing.T) {
+	w := watched{verdict: verdict{counts: counts{Requests: 1000, InTime: 10}}}
+	if err := w.unstarved(); err != nil {
+		t.Error(err)
+	}
+	w.InTime++
+	if err := w.unstarved(); err == nil || !strings.Contains(err.Error(), "11 of 1000 requests") {
 		t.Errorf("got error %v", err)
 	}
 }

@@ -19,10 +19,12 @@ const (
 	impolite   = "impolite"
 )
 
-// URLs that are polled in turn for each connection of the measure poll, so that
-// none is idle for want of one that is due, and how often each may be.
+// URLs that are polled in turn for each connection of the measure poll, and how
+// often each may be: a turn has to take a connection longer than that, or it would
+// be idle for want of a URL that may be polled. With 16 of them a client that keeps
+// to the interval was, which one that doesn't is not.
 const (
-	urlsEach  = 16
+	urlsEach  = 1024
 	pollEvery = 10 * time.Millisecond
 )
 
@@ -51,6 +53,9 @@ func polls(begin touring) func(sample) (map[string]float64, error) {
 		if w.NotModified < w.Requests || w.Requests == 0 {
 			return nil, fmt.Errorf("%d of %d requests were answered with 304", w.NotModified, w.Requests)
 		}
+		if err := w.unstarved(); err != nil {
+			return nil, err
+		}
 		n := float64(w.Requests)
 		return map[string]float64{
 			cpuUS:  float64(w.cpu) / 1e3 / n,
@@ -58,6 +63,16 @@ func polls(begin touring) func(sample) (map[string]float64, error) {
 			rate:   n / x.Window.Seconds(),
 		}, nil
 	}
+}
+
+// unstarved is an error if the client had to wait for URLs that it may poll: then
+// it polls them as soon as it may. One that has always more of them than it can
+// poll comes to each of them late.
+func (w *watched) unstarved() error {
+	if w.InTime > w.Requests/100 {
+		return fmt.Errorf("%d of %d requests came within %v of when they might: the client was idle for want of URLs", w.InTime, w.Requests, pollEvery)
+	}
+	return nil
 }
 
 // httpLoop is the least that net/http can do: a loop for each connection.

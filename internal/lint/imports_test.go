@@ -39,7 +39,9 @@ var testKits = []string{"queue/queuetest", "db/dbtest", "firehose/firehosetest"}
 var importTable = []rule{
 	{packages: ".", tests: []string{"resource/...", "db", "queue", "scheduler", "firehose/...", "firehose/firehosetest"}},
 
-	{packages: "resource", never: []string{"net", "os/exec", "database/sql"}},
+	{packages: "internal/packed", never: []string{"net", "os", "database/sql"}},
+
+	{packages: "resource", ours: []string{"internal/packed"}, never: []string{"net", "os/exec", "database/sql"}},
 	{packages: "resource/ietf", ours: []string{"resource"}, others: []string{httpsfv}, never: []string{"net", "os/exec", "database/sql"}},
 	{packages: "resource/...", ours: []string{"resource"}, never: []string{"net", "os/exec", "database/sql"}},
 
@@ -47,7 +49,7 @@ var importTable = []rule{
 	{packages: "db/...", ours: []string{"db"}, tests: []string{"db/dbtest"}},
 	{packages: "db/dbtest", ours: []string{"db"}, others: []string{testify, porcupine}},
 
-	{packages: "queue", ours: []string{"resource", "db"}, tests: []string{"queue/queuetest", "db/dbtest"}},
+	{packages: "queue", ours: []string{"resource", "db", "internal/packed"}, tests: []string{"queue/queuetest", "db/dbtest"}},
 	{packages: "queue/...", ours: []string{"queue", "resource", "db"}, tests: []string{"queue/queuetest", "db/dbtest"}},
 	{packages: "queue/queuetest", ours: []string{"queue", "resource", "db"}, tests: []string{"db/dbtest"}, others: []string{testify}},
 

@@ -60,8 +60,8 @@ type options struct {
 	fuzz      time.Duration
 	files     string
 
-	length, interval time.Duration
-	store, fleets    string
+	length, interval, grace time.Duration
+	store, fleets           string
 }
 
 func proofs() map[string]proof {
@@ -78,7 +78,7 @@ func proofs() map[string]proof {
 		"soak": {pkg: "./firehose", test: "TestSoak", mark: "soak: ", args: func(seed uint64, o options) []string {
 			return []string{
 				fmt.Sprintf("-soak.resources=%d", cmp.Or(o.resources, 1_000_000)), fmt.Sprintf("-soak.for=%v", o.length),
-				fmt.Sprintf("-soak.interval=%v", o.interval), fmt.Sprintf("-soak.seed=%d", seed),
+				fmt.Sprintf("-soak.interval=%v", o.interval), fmt.Sprintf("-soak.grace=%v", o.grace), fmt.Sprintf("-soak.seed=%d", seed),
 			}
 		}},
 		"growth": {pkg: "./firehose", test: "TestGrowth", mark: "growth: ", args: func(_ uint64, o options) []string {
@@ -118,6 +118,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.DurationVar(&o.fuzz, "time", 2*time.Minute, "fuzz: for each target")
 	flags.DurationVar(&o.length, "for", 20*time.Minute, "soak: how long")
 	flags.DurationVar(&o.interval, "interval", 5*time.Minute, "soak: between two polls of a resource, whole seconds")
+	flags.DurationVar(&o.grace, "grace", time.Second, "soak: how late a poll may come")
 	flags.StringVar(&o.fleets, "fleets", "at rest", "growth: some of: at rest, with a store, in line, many hosts")
 	flags.StringVar(&o.store, "store", "none", "rest: none, memory for one in the memory of the process, or file")
 	flags.StringVar(&o.files, "files", "", "mutants: only files that match; fuzz: only targets, as cannedos/resource.FuzzLink: a part of the run")
