@@ -56,7 +56,7 @@ func AppendInstants(b []byte, at *Instants, set uint8) []byte {
 		case d != 0 && d%int64(time.Second) == 0:
 			b = binary.AppendUvarint(b, uint64(d/int64(time.Second))<<2|laterSeconds)
 		default:
-			b = binary.AppendUvarint(b, uint64(d)<<2|later)
+			b = binary.AppendUvarint(b, uint64(d)<<2) // later
 		}
 	}
 	return b

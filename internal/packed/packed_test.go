@@ -116,7 +116,7 @@ func TestInstants(t *testing.T) {
 		for i := range at {
 			switch at[i] = base; rng.IntN(4) {
 			case 0:
-				at[i] += rng.Int64()>>rng.IntN(64) - rng.Int64()>>rng.IntN(64)
+				at[i] += (rng.Int64() - math.MaxInt64/2) >> rng.IntN(64)
 			case 1:
 				at[i] += int64(time.Second) * (rng.Int64N(1<<20) - 1<<19)
 			case 2:
