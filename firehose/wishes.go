@@ -35,6 +35,8 @@ type wishes struct {
 	again   map[resource.ID]resource.Spec
 	leaving map[resource.ID]uint64
 	turns   uint64
+
+	gone map[resource.ID]struct{} // see [wishes.noteGone]
 }
 
 // wish is what a user wants of one resource. The zero wish is: poll it.
@@ -256,6 +258,28 @@ func (w *wishes) loaded(ctx context.Context, rec storedWish) error {
 		w.set(rec.id, rec.wish())
 	}
 	return nil
+}
+
+// noteGone notes from here to over which resources are removed, for [wishes.isGone].
+// Who admits what the registry names would else bring back what was removed since
+// it was read.
+func (w *wishes) noteGone() (over func()) {
+	note := func(to map[resource.ID]struct{}) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.gone = to
+	}
+	note(map[resource.ID]struct{}{})
+	return func() { note(nil) }
+}
+
+// isGone reports whether a resource that came by Add was removed since noteGone.
+// It may have been added again: whoever did that admits it.
+func (w *wishes) isGone(id resource.ID) bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	_, gone := w.gone[id]
+	return gone
 }
 
 // storedWish is a record with the resource that it is for.

@@ -212,6 +212,9 @@ func (w *wishes) changed(id resource.ID, rec *wishRecord) {
 	if w.store != nil && w.fresh != nil {
 		w.fresh[id] = struct{}{}
 	}
+	if w.gone != nil && (rec.Spec == nil || rec.Removed) {
+		w.gone[id] = struct{}{}
+	}
 	w.mu.Unlock()
 	w.set(id, rec.wish())
 }
@@ -251,4 +254,22 @@ func (w *wishes) admitted(ctx context.Context, all []*addition) {
 		return
 	}
 	w.changes(ctx, changes, func(_ int, rec *wishRecord) { rec.Admitting = false })
+}
+
+// settle notes that what an Add of an earlier run has wished for is in.
+func (w *wishes) settle(ctx context.Context, ids []resource.ID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	changes := make([]*wishChange, len(ids))
+	for i, id := range ids {
+		changes[i] = &wishChange{id: id}
+	}
+	w.changes(ctx, changes, func(_ int, rec *wishRecord) { rec.Admitting = false })
+	for _, c := range changes {
+		if c.err != nil {
+			return c.err
+		}
+	}
+	return nil
 }
