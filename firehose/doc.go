@@ -42,10 +42,11 @@
 // With GOGC at its default a heap grows to twice what lives in it before it is
 // collected. Who polls millions sets GOMEMLIMIT somewhat above what they take, such
 // as GOMEMLIMIT=3GiB for ten million, or GOGC=25: a collection is cheap here. Bring
-// so many by [Config.ResourceFile], which is streamed, or by [OS.Add]: a list in
-// [Config.Resources] stays in memory beside them. A durable DB needs no room for
-// their state in the heap but a File's index, about 50 bytes each; db.Memory holds
-// all of it a second time, which makes 250 bytes of the 55, and 4 GiB of the 2.
+// so many by [Config.ResourceFile], which is streamed, or by [OS.Add], some thousands
+// in a call: a list in [Config.Resources] stays in memory beside them. A durable DB
+// needs no room for their state in the heap but a File's index, about 50 bytes each;
+// db.Memory holds all of it a second time, which makes 250 bytes of the 55, and
+// 4 GiB of the 2.
 //
 // Not promised: exactly-once publishing, an order between resources, and
 // anything across a crash without a durable DB.

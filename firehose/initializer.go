@@ -28,6 +28,10 @@ type admission struct {
 	listed  map[resource.ID]bool
 	moves   int64 // of the flow, since before it began, of which it knows
 	missing bool  // something that is listed is not in
+
+	// The batch at hand. There is one for all, since it is not small.
+	messages  []queue.Message
+	admitting []resource.ID // whose Add has begun in an earlier run, and not ended
 }
 
 // String names the service.
@@ -44,6 +48,7 @@ func (n *Initializer) Serve(ctx context.Context) error {
 	}
 	defer session.Close()
 	a := admission{Initializer: n, session: session, listed: map[resource.ID]bool{}, moves: n.f.moves.Load()}
+	a.messages = make([]queue.Message, 0, admitBatch)
 	if err := a.run(ctx); err != nil {
 		return n.f.ending(ctx, err)
 	}
@@ -66,11 +71,8 @@ func (n *admission) run(ctx context.Context) error {
 	return n.sweep(ctx)
 }
 
-// admit puts resources into the analyze queue, in batches, and lists them. One
-// that was listed before counts once. Those that are in already are what an
-// earlier run has left, and stay as they are.
+// admit puts resources into the analyze queue, in batches, and lists them.
 func (n *admission) admit(ctx context.Context, specs iter.Seq2[resource.Spec, error]) error {
-	messages := make([]queue.Message, 0, 4*batch)
 	for spec, err := range specs {
 		if err != nil {
 			return err
@@ -79,48 +81,48 @@ func (n *admission) admit(ctx context.Context, specs iter.Seq2[resource.Spec, er
 		if err != nil {
 			return err
 		}
-		if n.listed[r.ID] {
-			continue
-		}
-		n.listed[r.ID] = true
-		messages = append(messages, queue.Message{Queue: QueueAnalyze, Resource: r})
-		if len(messages) == cap(messages) {
-			if err := n.admitNew(ctx, messages); err != nil {
-				return err
-			}
-			messages = messages[:0]
-		}
-	}
-	return n.admitNew(ctx, messages)
-}
-
-// admitNew admits those of the messages whose resources are not in yet.
-func (n *admission) admitNew(ctx context.Context, messages []queue.Message) error {
-	for len(messages) > 0 {
-		n.moves += 2
-		err := n.f.commit(ctx, n.session, nil, messages...)
-		var exists *queue.ExistsError
-		if !errors.As(err, &exists) {
+		if err := n.put(ctx, r); err != nil {
 			return err
 		}
-		in := make(map[resource.ID]bool, len(exists.IDs))
-		for _, id := range exists.IDs {
-			in[id] = true
-		}
-		for i := range messages {
-			if in[messages[i].Resource.ID] {
-				if err := n.f.respec(ctx, n.session, &messages[i].Resource); err != nil {
-					return err
-				}
-			}
-		}
-		before := len(messages)
-		messages = slices.DeleteFunc(slices.Clone(messages), func(m queue.Message) bool { return in[m.Resource.ID] })
-		if len(messages) == before {
-			return err // an adapter that names none would be asked for ever
-		}
 	}
-	return nil
+	return n.flush(ctx)
+}
+
+// put lists a resource, and admits it with the others of its batch. One that was
+// listed before counts once.
+func (n *admission) put(ctx context.Context, r resource.Resource) error {
+	if !n.listed[r.ID] {
+		n.listed[r.ID] = true
+		n.messages = append(n.messages, queue.Message{Queue: QueueAnalyze, Resource: r})
+	}
+	if len(n.messages) < admitBatch && len(n.admitting) < admitBatch {
+		return nil
+	}
+	return n.flush(ctx)
+}
+
+// flush admits a batch. Those of it that are in already are what an earlier run has
+// left, and stay as they are but for what their user asks for now. What was added in
+// an earlier run counts as admitted after that, not before.
+func (n *admission) flush(ctx context.Context) error {
+	messages := slices.DeleteFunc(n.messages, func(m queue.Message) bool { return n.f.wishes.isGone(m.Resource.ID) })
+	var failed error
+	commits := n.f.admitNew(ctx, n.session, messages, func(r *resource.Resource, err error) {
+		switch {
+		case failed != nil:
+		case errors.Is(err, queue.ErrExists):
+			failed = n.f.respec(ctx, n.session, r)
+		default:
+			failed = err
+		}
+	})
+	n.moves += 2 * commits
+	if failed == nil {
+		failed = n.f.wishes.settle(ctx, n.admitting)
+	}
+	clear(n.messages)
+	n.messages, n.admitting = n.messages[:0], n.admitting[:0]
+	return failed
 }
 
 // respec gives a resource of an earlier run what its user asks for now, from its
@@ -161,6 +163,8 @@ func (f *flow) respec(ctx context.Context, session queue.Session, now *resource.
 // registry admits what came by Add in an earlier run, and removes what was
 // wished away.
 func (n *admission) registry(ctx context.Context) error {
+	over := n.f.wishes.noteGone()
+	defer over()
 	for rec, err := range n.f.wishes.records(ctx) {
 		if err != nil {
 			return err
@@ -175,22 +179,21 @@ func (n *admission) registry(ctx context.Context) error {
 				return err
 			}
 		case rec.Spec != nil:
-			if _, err := n.f.newResource(*rec.Spec); err != nil { // its profile may be gone: no reason to stop the others
+			r, err := n.f.newResource(*rec.Spec)
+			if err != nil { // its profile may be gone: no reason to stop the others
 				n.f.log.Warn("added resource not admitted", "id", rec.id, "uri", rec.Spec.URI, "err", err)
 				n.listed[rec.id], n.missing = true, true
 				continue
 			}
-			if err := n.admit(ctx, specsOf([]resource.Spec{*rec.Spec})); err != nil {
-				return err
-			}
 			if rec.Admitting {
-				if err := n.f.wishes.change(ctx, rec.id, func(r *wishRecord) { r.Admitting = false }); err != nil {
-					return err
-				}
+				n.admitting = append(n.admitting, rec.id)
+			}
+			if err := n.put(ctx, r); err != nil {
+				return err
 			}
 		}
 	}
-	return nil
+	return n.flush(ctx)
 }
 
 // sweep takes out what an earlier run left in the queue and nobody lists any

@@ -170,52 +170,6 @@ func (o *OS) Serve(ctx context.Context) error {
 // or until ctx ends.
 func (o *OS) Ready(ctx context.Context) error { return o.sched.AwaitStarted(ctx) }
 
-// Add admits resources while the OS runs, or before. With a durable DB they are
-// kept, and admitted again by the next start. Each Spec is checked first; then
-// those that are in already are reported as queue.ErrExists, the others are in.
-// One that is still being removed, as after [OS.Remove] or by a start that no longer
-// lists it, stays in, as the Spec says now, and may be asked no earlier than before.
-func (o *OS) Add(ctx context.Context, specs ...resource.Spec) error {
-	resources := make([]resource.Resource, len(specs))
-	for i, spec := range specs {
-		r, err := o.f.newResource(spec)
-		if err != nil {
-			return fmt.Errorf("firehose: add: %w", inField(fmt.Sprintf("specs[%d]", i), err))
-		}
-		resources[i] = r
-	}
-	session, err := o.f.queue.Open(ctx)
-	if err != nil {
-		return fmt.Errorf("firehose: add: %w", err)
-	}
-	defer session.Close()
-	var errs []error
-	for _, r := range resources {
-		if err := o.f.add(ctx, session, r); err != nil {
-			errs = append(errs, fmt.Errorf("firehose: add %s: %w", r.URI, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// add writes that the resource is to be admitted, admits it, and writes that it
-// is. A crash in between is mended by the next start. One that is being removed
-// stays instead, or is admitted again by whoever has taken it out meanwhile.
-func (f *flow) add(ctx context.Context, session queue.Session, r resource.Resource) error {
-	withdrawn, err := f.wishes.add(ctx, &r)
-	if err != nil {
-		return err
-	}
-	err = f.commit(ctx, session, nil, queue.Message{Queue: QueueAnalyze, Resource: r})
-	switch {
-	case withdrawn && errors.Is(err, queue.ErrExists):
-		return f.respec(ctx, session, &r)
-	case err == nil || errors.Is(err, queue.ErrExists):
-		err = errors.Join(err, f.wishes.admitted(ctx, r.ID))
-	}
-	return err
-}
-
 // retire takes out a resource that is wished away: the one of got, as gone has it
 // now. If it was added again before, it stays; if it is while this goes on, it is
 // admitted again. Either way it keeps its rest.

@@ -35,6 +35,8 @@ type wishes struct {
 	again   map[resource.ID]resource.Spec
 	leaving map[resource.ID]uint64
 	turns   uint64
+
+	gone map[resource.ID]struct{} // see [wishes.noteGone]
 }
 
 // wish is what a user wants of one resource. The zero wish is: poll it.
@@ -104,111 +106,6 @@ func (w *wishes) set(id resource.ID, v wish) {
 	w.count.Store(int64(len(w.byID)))
 }
 
-// changed sets what this process has wished for, which [wishes.load] may have
-// read before.
-func (w *wishes) changed(id resource.ID, v wish) {
-	w.mu.Lock()
-	if w.store != nil && w.fresh != nil {
-		w.fresh[id] = struct{}{}
-	}
-	w.mu.Unlock()
-	w.set(id, v)
-}
-
-// enter waits until nobody else in this process changes the wish for a
-// resource: else memory could keep what the store has seen replaced.
-func (w *wishes) enter(ctx context.Context, id resource.ID) (leave func(), err error) {
-	for {
-		w.mu.Lock()
-		before := w.busy[id]
-		if before == nil {
-			over := make(chan struct{})
-			w.busy[id] = over
-			w.mu.Unlock()
-			return func() {
-				w.mu.Lock()
-				delete(w.busy, id)
-				w.mu.Unlock()
-				close(over)
-			}, nil
-		}
-		w.mu.Unlock()
-		select {
-		case <-before:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// change applies f to the record of a resource, by compare-and-set, and then in
-// memory. f may be called more than once.
-func (w *wishes) change(ctx context.Context, id resource.ID, f func(*wishRecord)) error {
-	leave, err := w.enter(ctx, id)
-	if err != nil {
-		return fmt.Errorf("firehose: wish for %v: %w", id, err)
-	}
-	defer leave()
-	if w.store == nil {
-		v := w.of(id)
-		rec := wishRecord{Paused: v.paused, Removed: v.removed, Interval: v.interval, Rest: v.rest}
-		f(&rec)
-		w.changed(id, rec.wish())
-		return nil
-	}
-	old, err := w.get(ctx, id)
-	if err != nil {
-		return err
-	}
-	for range 16 {
-		rec, err := decodeWish(old)
-		if err != nil {
-			return err
-		}
-		f(&rec)
-		won, current, err := w.write(ctx, id, old.Version, rec)
-		if err != nil {
-			return err
-		}
-		if won {
-			w.changed(id, rec.wish())
-			return nil
-		}
-		old = current
-	}
-	return fmt.Errorf("firehose: wish for %v: lost 16 races in a row", id)
-}
-
-func (w *wishes) get(ctx context.Context, id resource.ID) (db.Record, error) {
-	found, err := w.store.Get(ctx, wishSpace, id.String())
-	if err != nil {
-		return db.Record{}, fmt.Errorf("firehose: read wish for %v: %w", id, err)
-	}
-	if len(found) == 0 {
-		return db.Record{}, nil
-	}
-	return found[0], nil
-}
-
-// write stores a record over the version that was read. A record that wishes
-// for nothing is deleted.
-func (w *wishes) write(ctx context.Context, id resource.ID, read int64, rec wishRecord) (won bool, current db.Record, err error) {
-	next := db.Record{Space: wishSpace, ID: id.String(), Version: read + 1, Owner: w.owner}
-	if rec == (wishRecord{}) {
-		if read == 0 {
-			return true, next, nil
-		}
-		next.Version = 0
-	} else if next.Value, err = json.Marshal(rec); err != nil {
-		return false, next, fmt.Errorf("firehose: encode wish: %w", err)
-	}
-	results, err := w.store.Write(ctx, db.Write{If: read, Record: next})
-	if err != nil {
-		return false, next, fmt.Errorf("firehose: write wish for %v: %w", id, err)
-	}
-	return results[0].OK, results[0].Current, nil
-}
-
 func (r *wishRecord) wish() wish {
 	return wish{paused: r.Paused, removed: r.Removed, interval: r.Interval, rest: r.Rest}
 }
@@ -246,35 +143,6 @@ func (w *wishes) remove(ctx context.Context, id resource.ID) (wanted bool, err e
 		}
 	})
 	return wanted, err
-}
-
-// add wishes for a resource that is to be admitted, with the instant before which
-// it may not be asked, should it have been here before. A removal that is under way
-// is withdrawn, and withdrawn says so; a pause stays.
-func (w *wishes) add(ctx context.Context, r *resource.Resource) (withdrawn bool, err error) {
-	err = w.change(ctx, r.ID, func(rec *wishRecord) {
-		w.mu.Lock()
-		delete(w.again, r.ID)
-		if withdrawn = rec.Removed; withdrawn {
-			w.again[r.ID] = r.Spec
-		}
-		delete(w.leaving, r.ID) // who takes it out now fulfils no wish
-		w.mu.Unlock()
-		rec.Spec, rec.Every, rec.Admitting, rec.Removed = new(r.Spec), r.Interval, true, false
-		r.Rest(resource.Rebase(rec.Rest, time.Now()))
-	})
-	return withdrawn, err
-}
-
-// admitted notes that what add wished for is in.
-func (w *wishes) admitted(ctx context.Context, id resource.ID) error {
-	w.mu.Lock()
-	delete(w.again, id)
-	w.mu.Unlock()
-	if w.store == nil {
-		return nil
-	}
-	return w.change(ctx, id, func(rec *wishRecord) { rec.Admitting = false })
 }
 
 // leave says that a resource is about to be taken out, and writes its rest before
@@ -378,7 +246,7 @@ func (w *wishes) load(ctx context.Context) error {
 // adds a resource right after a start must not find it removed by what an earlier
 // run has wished.
 func (w *wishes) loaded(ctx context.Context, rec storedWish) error {
-	leave, err := w.enter(ctx, rec.id)
+	leave, err := w.enter(ctx, []*wishChange{{id: rec.id}})
 	if err != nil {
 		return err
 	}
@@ -390,6 +258,28 @@ func (w *wishes) loaded(ctx context.Context, rec storedWish) error {
 		w.set(rec.id, rec.wish())
 	}
 	return nil
+}
+
+// noteGone notes from here to over which resources are removed, for [wishes.isGone].
+// Who admits what the registry names would else bring back what was removed since
+// it was read.
+func (w *wishes) noteGone() (over func()) {
+	note := func(to map[resource.ID]struct{}) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.gone = to
+	}
+	note(map[resource.ID]struct{}{})
+	return func() { note(nil) }
+}
+
+// isGone reports whether a resource that came by Add was removed since noteGone.
+// It may have been added again: whoever did that admits it.
+func (w *wishes) isGone(id resource.ID) bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	_, gone := w.gone[id]
+	return gone
 }
 
 // storedWish is a record with the resource that it is for.

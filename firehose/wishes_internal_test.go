@@ -76,6 +76,25 @@ func retire(t *testing.T, w *wishes, id resource.ID) (done bool) {
 	return true
 }
 
+// addWish wishes for one resource, as Add does.
+func addWish(t *testing.T, w *wishes, r *resource.Resource) *addition {
+	t.Helper()
+	a := &addition{r: *r, wish: wishChange{id: r.ID}}
+	w.add(t.Context(), []*addition{a})
+	require.NoError(t, a.wish.err)
+	return a
+}
+
+// keptWish is what the store has of a wish.
+func keptWish(t *testing.T, w *wishes, id resource.ID) wishRecord {
+	t.Helper()
+	c := wishChange{id: id}
+	require.NoError(t, w.read(t.Context(), []*wishChange{&c}))
+	rec, err := decodeWish(c.stored)
+	require.NoError(t, err)
+	return rec
+}
+
 // What is added while it is being removed is wanted again: whoever takes it out
 // learns so, whether its Add has come before or after. What is removed again after
 // that is gone.
@@ -88,9 +107,7 @@ func TestWishesWithdrawn(t *testing.T) {
 			require.NoError(t, w.change(t.Context(), r.ID, func(rec *wishRecord) { rec.Removed = true }))
 		}
 		add := func(want bool) {
-			withdrawn, err := w.add(t.Context(), &r)
-			require.NoError(t, err)
-			require.Equal(t, want, withdrawn)
+			require.Equal(t, want, addWish(t, w, &r).withdrawn)
 			require.False(t, w.of(r.ID).removed)
 		}
 		leave := func() uint64 {
@@ -103,7 +120,11 @@ func TestWishesWithdrawn(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, want, again != nil)
 		}
-		in := func() { require.NoError(t, w.admitted(t.Context(), r.ID)) }
+		in := func() {
+			a := &addition{r: r, wish: wishChange{id: r.ID}}
+			w.admitted(t.Context(), []*addition{a})
+			require.NoError(t, a.wish.err)
+		}
 		add(false)
 		in()
 
@@ -195,17 +216,13 @@ func TestWishesChangeWhileTheyAreRead(t *testing.T) {
 		go func() { loaded <- w.load(t.Context()) }()
 		<-store.read
 		for _, r := range []*resource.Resource{&r, &rested} {
-			_, err = w.add(t.Context(), r)
-			require.NoError(t, err)
+			addWish(t, w, r)
 		}
 		close(store.goOn)
 		require.NoError(t, <-loaded)
 		require.False(t, w.of(r.ID).removed)
 		for _, id := range []resource.ID{r.ID, rested.ID} {
-			rec, err := w.get(t.Context(), id)
-			require.NoError(t, err)
-			kept, err := decodeWish(rec)
-			require.NoError(t, err)
+			kept := keptWish(t, w, id)
 			require.NotNil(t, kept.Spec)
 			require.False(t, kept.Removed)
 		}
