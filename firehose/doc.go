@@ -45,7 +45,7 @@
 // so many by [Config.ResourceFile], which is streamed, or by [OS.Add], some thousands
 // in a call: a list in [Config.Resources] stays in memory beside them. A durable DB
 // needs no room for their state in the heap but a File's index, about 50 bytes each;
-// db.Memory holds all of it a second time, which makes 250 bytes of the 55, and
+// db.Memory holds all of it a second time, which makes 241 bytes of the 49, and
 // 4 GiB of the 2.
 //
 // Not promised: exactly-once publishing, an order between resources, and
