@@ -27,14 +27,24 @@ import (
 var (
 	kills    = flag.Int("kill.times", 20, "how often the polling process is killed")
 	killSeed = flag.Uint64("kill.seed", 1, "seed of the instants")
+
+	killStore = flag.String("kill.store", "all", "where the state is: file (db.OpenFile), pebble (db/pebble), or all")
 )
 
 // TestKill polls an origin in a process of its own, and kills the polling
 // process at random instants with SIGKILL. The oracle must find nothing
 // impolite, and nothing may be lost.
 func TestKill(t *testing.T) {
+	for store, program := range map[string]string{"file": "./examples/firehose", "pebble": "./examples/durable"} {
+		if *killStore == "all" || *killStore == store {
+			t.Run(store, func(t *testing.T) { testKill(t, store, program) })
+		}
+	}
+}
+
+func testKill(t *testing.T, store, program string) {
 	dir := t.TempDir()
-	origin, poller := build(t, dir, "origin", "./firehose/cmd/origin"), build(t, dir, "poller", "./examples/firehose")
+	origin, poller := build(t, dir, "origin", "./firehose/cmd/origin"), build(t, dir, "poller", program)
 	base := startOrigin(t, exec.Command(origin, "-timelines", "20", "-poll-interval", "1s", "-rate", "0.2", "-unread", "100ms"))
 	args := []string{"-db", filepath.Join(dir, "polls.db"), "-timeout", "1s"}
 	for n := range 20 {
@@ -66,7 +76,7 @@ func TestKill(t *testing.T) {
 	v := verdict(t, base)
 	line, err := json.Marshal(v)
 	require.NoError(t, err)
-	t.Logf("kill: {\"seed\":%d,\"kills\":%d,\"lost\":%d,\"oracle\":%s}", *killSeed, *kills, summary.Lost, line)
+	t.Logf("kill: {\"store\":%q,\"seed\":%d,\"kills\":%d,\"lost\":%d,\"oracle\":%s}", store, *killSeed, *kills, summary.Lost, line)
 	require.Zero(t, v.Impolite)
 	require.LessOrEqual(t, v.Unknowable, v.InFlightAtKills)
 	require.EqualValues(t, *kills, v.Kills)

@@ -91,7 +91,10 @@ func proofs() map[string]proof {
 			return []string{fmt.Sprintf("-rest.resources=%d", cmp.Or(o.resources, 10_000_000)), "-rest.db=" + o.store}
 		}},
 		"kill": {pkg: "./internal/integration", test: "TestKill", mark: "kill: ", tags: "integration", args: func(seed uint64, o options) []string {
-			return []string{fmt.Sprintf("-kill.times=%d", o.times), fmt.Sprintf("-kill.seed=%d", seed)}
+			if o.store == "none" { // that is for rest
+				o.store = "file"
+			}
+			return []string{fmt.Sprintf("-kill.times=%d", o.times), fmt.Sprintf("-kill.seed=%d", seed), "-kill.store=" + o.store}
 		}},
 	}
 }
@@ -120,7 +123,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.DurationVar(&o.interval, "interval", 5*time.Minute, "soak: between two polls of a resource, whole seconds")
 	flags.DurationVar(&o.grace, "grace", time.Second, "soak: how late a poll may come")
 	flags.StringVar(&o.fleets, "fleets", "at rest", "growth: some of: at rest, with a store, in line, many hosts")
-	flags.StringVar(&o.store, "store", "none", "rest: none, memory for one in the memory of the process, or file")
+	flags.StringVar(&o.store, "store", "none", "rest: none, memory for one in the memory of the process, or file; kill: file (its default) or pebble")
 	flags.StringVar(&o.files, "files", "", "mutants: only files that match; fuzz: only targets, as cannedos/resource.FuzzLink: a part of the run")
 	if len(args) == 0 {
 		flags.Usage()
