@@ -127,10 +127,10 @@ func onTheWall(t, now time.Time) time.Time {
 
 // wallNanos saturates where 64 bits of nanoseconds end.
 func wallNanos(t time.Time) int64 {
-	switch year := t.Year(); {
-	case year < 1678:
+	switch {
+	case t.Before(time.Unix(0, math.MinInt64)):
 		return math.MinInt64
-	case year > 2261:
+	case t.After(time.Unix(0, math.MaxInt64)):
 		return math.MaxInt64
 	}
 	return t.UnixNano()

@@ -104,6 +104,12 @@ var nestedRule = rule{
 	tests: []string{"firehose/firehosetest", "queue/queuetest", "db/dbtest", "internal/..."},
 }
 
+// Examples of adapters are nested modules that may import adapters, too.
+var nestedExampleRule = rule{
+	ours:  []string{"firehose/...", "firehose/firehosetest", "resource/...", "db/...", "queue/...", "scheduler"},
+	tests: []string{"internal/..."},
+}
+
 func imports(p *pkg, nested []string) []finding {
 	var found []finding
 	for _, file := range p.files {
@@ -131,6 +137,12 @@ func refuse(p *pkg, test bool, target string, nested []string) string {
 	r, ok := ruleFor(from)
 	if p.module != module {
 		r, ok = nestedRule, true
+		if strings.HasPrefix(from, "examples/") {
+			r = nestedExampleRule
+			nested = slices.DeleteFunc(slices.Clone(nested), func(m string) bool {
+				return !strings.HasPrefix(folder(m), "examples/")
+			})
+		}
 		if !isOurs(target) || target == p.module || strings.HasPrefix(target, p.module+"/") {
 			return ""
 		}
@@ -300,5 +312,12 @@ func TestImports(t *testing.T) {
 			"github.com/twmb/franz-go/pkg/kgo", module+"/queue", module+"/examples/firehose", kafka+"/internal/x"))
 		p.module = kafka
 		wantFindings(t, imports(p, []string{kafka}), "a.go:5: queue/kafka must not import")
+	})
+	t.Run("nested example", func(t *testing.T) {
+		const example, other = module + "/examples/durable", module + "/examples/cluster"
+		p := madeUp(t, "examples/durable", "a.go", fmt.Sprintf("import (\n_ %q\n_ %q\n_ %q\n_ %q\n)\n",
+			kafka, module+"/firehose/firehosetest", other, module+"/queue/queuetest"))
+		p.module = example
+		wantFindings(t, imports(p, []string{kafka, example, other}), "a.go:5: examples/durable must not import", "a.go:6: examples/durable must not import")
 	})
 }
