@@ -1,8 +1,9 @@
-//go:build integration
+//go:build integration && long
 
 package cassandra_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -33,9 +34,6 @@ func freePorts(t testing.TB, n int) []string {
 
 // startCluster starts three nodes that know each other.
 func startCluster(t testing.TB) []*servers.Server {
-	if !*long {
-		t.Skip("three nodes take minutes to start: run with -long")
-	}
 	if tool := servers.Missing(); tool != "" {
 		t.Skipf("%s is missing: nodes to kill need Java 17 and Maven (Debian: apt-get install openjdk-17-jre-headless maven)", tool)
 	}
@@ -118,4 +116,22 @@ func BenchmarkCluster(b *testing.B) {
 	dbtest.Bench(b, func(t testing.TB, name string) db.DB {
 		return openStoreAs(t, configAt(nodes[0].Addr, name), three)
 	})
+}
+
+// TestLargestPage scans as many of the largest records as are read at a time.
+func TestLargestPage(t *testing.T) {
+	store := openStore(t, config(t, newName(t)))
+	const records = 8 * 150 // of 8 partitions, each more than a page
+	for i := range records {
+		r := db.Record{Space: "s", ID: fmt.Sprint(i), Version: 1, Value: bytes.Repeat([]byte{byte(i)}, db.MaxValue)}
+		_, err := store.Write(t.Context(), db.Write{Record: r})
+		require.NoError(t, err)
+	}
+	n := 0
+	for r, err := range store.Scan(t.Context(), "s") {
+		require.NoError(t, err)
+		require.Len(t, r.Value, db.MaxValue)
+		n++
+	}
+	require.Equal(t, records, n)
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"flag"
 	"os"
 	"testing"
 	"time"
@@ -19,7 +18,6 @@ import (
 	"github.com/cannedos/cannedos/db/dbtest"
 )
 
-var long = flag.Bool("long", false, "test for longer, and what takes longer")
 
 // config names a store at the node that CANNEDOS_CASSANDRA names.
 func config(t testing.TB, name string) cassandra.Config {
@@ -90,9 +88,9 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// seconds is how long something lasts: longer with -long.
+// seconds is how long something lasts: longer with the build tag long.
 func seconds(n int) time.Duration {
-	if *long {
+	if long {
 		n *= 20
 	}
 	return time.Duration(n) * time.Second

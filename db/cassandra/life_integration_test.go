@@ -252,24 +252,3 @@ func TestOpenGivesUp(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Less(t, time.Since(begin), cassandra.DefaultTimeout/2)
 }
-
-// TestLargestPage scans as many of the largest records as are read at a time.
-func TestLargestPage(t *testing.T) {
-	if !*long {
-		t.Skip("a page of 128 MB takes long: run with -long")
-	}
-	store := openStore(t, config(t, newName(t)))
-	const records = 8 * 150 // of 8 partitions, each more than a page
-	for i := range records {
-		r := db.Record{Space: "s", ID: fmt.Sprint(i), Version: 1, Value: bytes.Repeat([]byte{byte(i)}, db.MaxValue)}
-		_, err := store.Write(t.Context(), db.Write{Record: r})
-		require.NoError(t, err)
-	}
-	n := 0
-	for r, err := range store.Scan(t.Context(), "s") {
-		require.NoError(t, err)
-		require.Len(t, r.Value, db.MaxValue)
-		n++
-	}
-	require.Equal(t, records, n)
-}

@@ -5,6 +5,7 @@
 //	go run ./internal/prove politeness    seven simulated days of 20,000 resources, seven dialects
 //	go run ./internal/prove supervise     1,000 random trees of services against a model
 //	go run ./internal/prove kill          100 times SIGKILL of a polling process
+//	go run ./internal/prove cassandra     db/cassandra at real nodes, one and three, for longer
 //	go run ./internal/prove soak          20 minutes of a million resources over real sockets
 //	go run ./internal/prove growth        what a poll costs among ten thousand and among a million
 //	go run ./internal/prove herd          a million resources that are due at once, in virtual time
@@ -43,7 +44,7 @@ func main() {
 }
 
 // names are those of all proofs.
-const names = "sim, politeness, supervise, kill, soak, growth, herd, rest, fuzz, mutants"
+const names = "sim, politeness, supervise, kill, soak, growth, herd, rest, cassandra, fuzz, mutants"
 
 // proof is one long proof: a test of the project with other arguments.
 type proof struct {
@@ -141,6 +142,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 	switch args[0] {
 	case "fuzz":
 		r.Figures, err = fuzz(o.fuzz, o.files, stderr)
+	case "cassandra":
+		r.Figures, err = cassandra(stderr)
 	case "mutants":
 		r.Figures, err = mutants(o.files, stderr)
 	default:
@@ -214,6 +217,18 @@ func fuzz(each time.Duration, which string, stderr io.Writer) (json.RawMessage, 
 	}
 	figures, err := json.Marshal(held)
 	return figures, errors.Join(append(errs, err)...)
+}
+
+// cassandra runs the tests of db/cassandra at real nodes in their long form, and
+// those that have no other. The figure is how many passed.
+func cassandra(stderr io.Writer) (json.RawMessage, error) {
+	cmd := exec.Command("go", "run", "./internal/servers/with",
+		"go", "test", "-count=1", "-v", "-timeout=0", "-tags=integration,long", "./db/cassandra/...")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, stderr), stderr
+	err := cmd.Run()
+	figures, err2 := json.Marshal(map[string]int{"passed": strings.Count(out.String(), "--- PASS: ")})
+	return figures, errors.Join(err, err2)
 }
 
 // commit names the commit of the checkout, with a + behind it if files differ.

@@ -1,0 +1,5 @@
+//go:build integration && !long
+
+package cassandra_test
+
+const long = false

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package pebble
+
+import "testing"
+
+func asNobody(*testing.T) bool { return false }
