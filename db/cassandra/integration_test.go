@@ -18,7 +18,6 @@ import (
 	"github.com/cannedos/cannedos/db/dbtest"
 )
 
-
 // config names a store at the node that CANNEDOS_CASSANDRA names.
 func config(t testing.TB, name string) cassandra.Config {
 	host := os.Getenv("CANNEDOS_CASSANDRA")
