@@ -81,20 +81,25 @@ func overFull(t *testing.T, f *full, writers, writes int) {
 	if s.fence.failure() == nil {
 		require.Empty(t, l.errs)
 		l.check(t, s, false)
-		require.NoError(t, s.Close())
-		return
-	}
-	for _, err := range l.errs {
-		require.ErrorIs(t, err, syscall.ENOSPC)
-		if !errors.Is(err, db.ErrFailed) {
-			require.ErrorContains(t, err, "unknown")
+		err = s.Close()
+		if s.fence.failure() == nil {
+			require.NoError(t, err)
+			return
 		}
+		require.ErrorIs(t, err, syscall.ENOSPC, "full while closing")
+	} else {
+		for _, err := range l.errs {
+			require.ErrorIs(t, err, syscall.ENOSPC)
+			if !errors.Is(err, db.ErrFailed) {
+				require.ErrorContains(t, err, "unknown")
+			}
+		}
+		_, err = s.Write(t.Context(), db.Write{Record: db.Record{Space: "s", ID: "late", Version: 1}})
+		require.ErrorIs(t, err, db.ErrFailed)
+		require.ErrorIs(t, err, syscall.ENOSPC, "the cause")
+		l.check(t, s, false)
+		require.NoError(t, s.Close())
 	}
-	_, err = s.Write(t.Context(), db.Write{Record: db.Record{Space: "s", ID: "late", Version: 1}})
-	require.ErrorIs(t, err, db.ErrFailed)
-	require.ErrorIs(t, err, syscall.ENOSPC, "the cause")
-	l.check(t, s, false)
-	require.NoError(t, s.Close())
 
 	// Whether the machine goes down with it or not.
 	crashed := disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
@@ -175,6 +180,33 @@ func TestFullDiskWhileOpening(t *testing.T) {
 		}
 		require.ErrorIs(t, err, syscall.ENOSPC)
 		s, err = open("/d", tiny, again)
+		require.NoError(t, err)
+		l.check(t, s, false)
+		require.NoError(t, s.Close())
+	}
+}
+
+// TestFullDiskWhileClosing has the disk full at each operation of Close: it says
+// so, and what was acknowledged is there when the store is opened again.
+func TestFullDiskWhileClosing(t *testing.T) {
+	for from := int64(1); ; from++ {
+		f := &full{match: changing, from: from}
+		f.off.Store(true)
+		disk := vfs.NewMem()
+		s, err := open("/d", Config{}, errorfs.Wrap(disk, f))
+		require.NoError(t, err)
+		l := newLedger()
+		load(s, l, 3, 50)
+		require.Empty(t, l.errs)
+		f.off.Store(false)
+		err = s.Close()
+		if s.fence.failure() == nil {
+			require.NoError(t, err)
+			require.Greater(t, from, int64(3), "operations of Close")
+			return
+		}
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		s, err = open("/d", Config{}, disk)
 		require.NoError(t, err)
 		l.check(t, s, false)
 		require.NoError(t, s.Close())
