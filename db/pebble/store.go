@@ -213,7 +213,12 @@ func (s *Store) Close() error {
 	for _, r := range late {
 		r.finish(db.ErrClosed)
 	}
-	if err := errors.Join(s.flush(), s.release()); err != nil {
+	before := s.fence.failure() // told by the Writes that met it
+	err := errors.Join(s.flush(), s.release())
+	if err == nil && before == nil {
+		err = s.fence.failure()
+	}
+	if err != nil {
 		return fmt.Errorf("pebble: close %s: %w", s.dir, err)
 	}
 	return nil
