@@ -75,9 +75,10 @@ func TestPowerCutWhileOpening(t *testing.T) {
 		f := &full{match: changing, from: from}
 		s, err := open("/d", tiny, errorfs.Wrap(disk, f))
 		if err == nil {
-			require.NoError(t, s.Close())
-			require.Greater(t, from, int64(20))
-			return
+			if s.Close() == nil {
+				require.Greater(t, from, int64(20))
+				return
+			}
 		}
 		for _, percent := range []int{0, 50, 100} {
 			crashed := disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(uint64(from), 1))})
