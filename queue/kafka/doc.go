@@ -1,0 +1,3 @@
+// Package kafka keeps queues in a topic of Apache Kafka, and shares them among
+// processes.
+package kafka

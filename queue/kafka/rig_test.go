@@ -1,0 +1,185 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/cannedos/cannedos/queue"
+)
+
+// rig is a cluster in the memory of the test, reached over a network in memory,
+// so that all of it lives in a bubble.
+type rig struct {
+	t       *testing.T
+	cluster *kfake.Cluster
+	network kfake.VirtualNetwork
+	config  Config
+}
+
+// newRig makes a cluster with a journal. It must be called within a bubble.
+func newRig(t *testing.T, partitions int, opts ...kfake.Opt) *rig {
+	r := &rig{t: t}
+	cluster, err := kfake.NewCluster(append([]kfake.Opt{
+		kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(r.network.Listen),
+		kfake.GroupMinSessionTimeout(time.Second), kfake.GroupMaxSessionTimeout(time.Hour),
+	}, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(cluster.Close)
+	r.cluster = cluster
+	r.config = Config{Brokers: cluster.ListenAddrs(), Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))}
+	c := r.config
+	c.Client = []kgo.Opt{kgo.Dialer(r.network.DialContext)}
+	require.NoError(t, CreateTopic(t.Context(), c, Topic{Partitions: partitions, Replicas: 1}))
+	return r
+}
+
+// cable is the network as one process sees it.
+type cable struct {
+	rig *rig
+	mu  sync.Mutex
+	cut bool
+	all []net.Conn
+}
+
+func (c *cable) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cut {
+		return nil, errors.New("cable: cut")
+	}
+	conn, err := c.rig.network.DialContext(ctx, network, address)
+	if err == nil {
+		c.all = append(c.all, conn)
+	}
+	return conn, err
+}
+
+// pull cuts every connection, and refuses new ones until plug.
+func (c *cable) pull() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = true
+	for _, conn := range c.all {
+		conn.Close()
+	}
+	c.all = nil
+}
+
+func (c *cable) plug() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = false
+}
+
+// process is a member that runs.
+type process struct {
+	*Member
+	cable *cable
+	stop  context.CancelFunc
+	ended chan struct{} // closed when Serve has returned err
+	err   error
+
+	mu    sync.Mutex
+	parts map[int]*Partition
+	came  chan struct{} // closed when parts has changed
+}
+
+// start runs a member whose function keeps the partition until its context ends.
+func (r *rig) start(change func(*Config)) *process {
+	p := &process{cable: &cable{rig: r}, parts: map[int]*Partition{}, ended: make(chan struct{}), came: make(chan struct{})}
+	c := r.config
+	c.Client = append(c.Client, kgo.Dialer(p.cable.dial))
+	if change != nil {
+		change(&c)
+	}
+	m, err := NewMember(c, p.serve)
+	require.NoError(r.t, err)
+	p.Member = m
+	ctx, cancel := context.WithCancel(context.Background())
+	p.stop = cancel
+	go func() {
+		defer close(p.ended)
+		p.err = m.Serve(ctx)
+	}()
+	r.t.Cleanup(func() {
+		p.cable.plug()
+		cancel()
+		<-p.ended
+	})
+	return p
+}
+
+func (p *process) serve(ctx context.Context, part *Partition) error {
+	p.set(part.Number, part)
+	<-ctx.Done()
+	p.set(part.Number, nil)
+	return nil
+}
+
+func (p *process) set(n int, part *Partition) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if part == nil {
+		delete(p.parts, n)
+	} else {
+		p.parts[n] = part
+	}
+	close(p.came)
+	p.came = make(chan struct{})
+}
+
+// wait waits until the process has so many partitions.
+func (p *process) wait(t testing.TB, n int) {
+	t.Helper()
+	timeout := time.After(10 * time.Minute)
+	for {
+		p.mu.Lock()
+		have, came := len(p.parts), p.came
+		p.mu.Unlock()
+		if have == n {
+			return
+		}
+		select {
+		case <-came:
+		case <-p.ended:
+			t.Fatalf("the member has ended: %v", p.err)
+		case <-timeout:
+			t.Fatalf("%d partitions, want %d", have, n)
+		}
+	}
+}
+
+// part waits for a partition.
+func (p *process) part(t testing.TB, n int) *Partition {
+	t.Helper()
+	timeout := time.After(10 * time.Minute)
+	for {
+		p.mu.Lock()
+		part, came := p.parts[n], p.came
+		p.mu.Unlock()
+		if part != nil {
+			return part
+		}
+		select {
+		case <-came:
+		case <-p.ended:
+			t.Fatalf("the member has ended: %v", p.err)
+		case <-timeout:
+			t.Fatalf("partition %d has not come", n)
+		}
+	}
+}
+
+func bubble(t *testing.T, f func(t *testing.T)) { synctest.Test(t, f) }
+
+var _ queue.Queue = (*queue.Durable)(nil)
