@@ -435,9 +435,7 @@ func TestG1_TakenOutAndAddedAtAnyTime(t *testing.T) {
 				require.NoError(t, r.Add(t.Context(), resource.Spec{URI: uriA}), "seed %d", seed)
 			}
 			n := len(net.all(uriA))
-			// An answer that came while its resource was taken out may be known to nobody:
-			// then the interval is the usual minute, counted from the request.
-			pass(2 * time.Minute)
+			pass(time.Minute)
 			require.Greater(t, len(net.all(uriA)), n+15, "seed %d: it is polled", seed)
 			last := -time.Hour
 			for _, at := range net.times(uriA) {

@@ -260,8 +260,8 @@ func (f *flow) takeOut(ctx context.Context, session queue.Session, id resource.I
 		return err
 	}
 	if ok {
-		f.taken(&d)
-		return f.retire(ctx, session, []queue.Delivery{d}, &d.Resource)
+		gone := f.taken(&d)
+		return f.retire(ctx, session, []queue.Delivery{d}, &gone)
 	}
 	if finder, canFind := queue.As[queue.Finder](f.queue); canFind {
 		if _, _, err := finder.Find(ctx, id); errors.Is(err, queue.ErrNotFound) {
@@ -275,14 +275,23 @@ func (f *flow) takeOut(ctx context.Context, session queue.Session, id resource.I
 	return nil
 }
 
-// taken gives back what a delivery that was taken out of turn had been given.
-func (f *flow) taken(d *queue.Delivery) {
-	f.abandon(d.Resource.ID)
+// taken gives back what a delivery that was taken out of turn had been given, and
+// returns its resource. A claim that waited for a Requestor is taken back as well:
+// nothing was sent under it, and so there is nothing to rest for.
+func (f *flow) taken(d *queue.Delivery) resource.Resource {
+	r, now := d.Resource, time.Now()
+	if f.abandon(r.ID) { // page one was sent under its claim
+		r.Forfeit(now)
+	}
+	if d.Queue == QueueRequests && !f.forfeit(d, &r, now) {
+		r.Unclaim()
+	}
 	s := f.buckets.scope(d.Resource.Scope(), nil)
-	s.giveBack(d.Resource.ID)
+	s.giveBack(r.ID)
 	if isLine(d.Queue) {
 		s.leave(d.Queue)
 	}
+	return r
 }
 
 func specsOf(specs []resource.Spec) iter.Seq2[resource.Spec, error] {
