@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,10 +21,10 @@ type Partition struct {
 	// Number counts from 0, and Count is how many there are in all.
 	Number, Count int
 
-	// Queue is what the partition holds. It is closed by the Member, when the
-	// function that got it has returned. The first Open reads the partition.
-	// When the group has given the partition away every call returns
-	// queue.ErrFenced.
+	// Queue is what the partition holds: a queue.Durable. The first Open reads the
+	// partition. When the group has given the partition away every call returns
+	// queue.ErrFenced; the Member closes it when the function that got it has
+	// returned.
 	Queue queue.Queue
 }
 
@@ -63,11 +64,24 @@ type Member struct {
 type holding struct {
 	member *Member
 	number int32
-	lost   atomic.Bool // nothing more may be written to it
-	ctx    context.Context
+	ctx    context.Context // of its function
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when its function has returned for good
+
+	// held ends when nothing more may be written to the partition, or read for it.
+	held context.Context
+	lose context.CancelCauseFunc
 }
+
+func (m *Member) newHolding(n int32) *holding {
+	h := &holding{member: m, number: n, done: make(chan struct{})}
+	h.ctx, h.cancel = context.WithCancelCause(context.WithoutCancel(m.ctx))
+	h.held, h.lose = context.WithCancelCause(context.Background())
+	return h
+}
+
+// lost reports whether the group has given the partition away.
+func (h *holding) lost() bool { return h.held.Err() != nil }
 
 // Why the context of a partition has ended: see context.Cause.
 var (
@@ -126,7 +140,7 @@ func (m *Member) Serve(ctx context.Context) error {
 	if !m.served.CompareAndSwap(false, true) {
 		return ErrServing
 	}
-	count, err := checkTopic(ctx, &m.config)
+	count, err := m.awaitTopic(ctx)
 	if err != nil {
 		return err
 	}
@@ -164,6 +178,22 @@ func (m *Member) Serve(ctx context.Context) error {
 	return err
 }
 
+// awaitTopic checks the topic, and gives brokers that have just started a while.
+func (m *Member) awaitTopic(ctx context.Context) (count int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, m.config.SessionTimeout)
+	defer cancel()
+	for {
+		if count, err = checkTopic(ctx, &m.config); err == nil || errors.Is(err, ErrTopic) {
+			return count, err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return 0, err
+		}
+	}
+}
+
 // present returns what a transaction proves that it may be written by.
 func (m *Member) present() fence {
 	m.mu.Lock()
@@ -190,8 +220,7 @@ func (m *Member) assigned(_ context.Context, client *kgo.Client, topics map[stri
 		if m.closing || m.holding[n] != nil {
 			continue
 		}
-		h := &holding{member: m, number: n, done: make(chan struct{})}
-		h.ctx, h.cancel = context.WithCancelCause(context.WithoutCancel(m.ctx))
+		h := m.newHolding(n)
 		m.holding[n] = h
 		go h.run(m.ending[n])
 	}
@@ -210,7 +239,7 @@ func (m *Member) lost(_ context.Context, _ *kgo.Client, topics map[string][]int3
 	m.fence = fence{}
 	for _, n := range topics[m.config.Topic] {
 		if h := m.holding[n]; h != nil {
-			h.lost.Store(true)
+			h.lose(errFenced)
 		}
 	}
 	m.mu.Unlock()
@@ -225,18 +254,9 @@ func (m *Member) handOver() error {
 	for n := range m.holding {
 		all = append(all, n)
 	}
+	earlier := slices.Collect(maps.Values(m.ending))
 	m.mu.Unlock()
-	m.release(all, ErrRevoked)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var late []int32
-	for n, h := range m.ending {
-		select {
-		case <-h.done:
-		default:
-			late = append(late, n)
-		}
-	}
+	late := append(m.release(all, ErrRevoked), m.await(earlier)...)
 	if len(late) > 0 {
 		slices.Sort(late)
 		return fmt.Errorf("kafka: partitions %v have not stopped within %v", late, m.config.StopTimeout)
@@ -245,8 +265,9 @@ func (m *Member) handOver() error {
 }
 
 // release ends what runs over partitions, waits for it, unless they are lost
-// already, and lets nothing more be written to them.
-func (m *Member) release(numbers []int32, why error) {
+// already, and lets nothing more be written to them. It returns the numbers of those
+// that have not stopped in time.
+func (m *Member) release(numbers []int32, why error) (late []int32) {
 	m.mu.Lock()
 	var all []*holding
 	for _, n := range numbers {
@@ -260,22 +281,33 @@ func (m *Member) release(numbers []int32, why error) {
 		all = append(all, h)
 	}
 	m.mu.Unlock()
-	timeout := time.NewTimer(m.config.StopTimeout)
-	defer timeout.Stop()
+	if why != ErrLost {
+		late = m.await(all)
+	}
 	for _, h := range all {
-		if why == ErrLost {
+		h.lose(errFenced)
+	}
+	return late
+}
+
+// await waits until functions have returned, for StopTimeout in all.
+func (m *Member) await(all []*holding) (late []int32) {
+	timeout, cancel := context.WithTimeout(context.Background(), m.config.StopTimeout)
+	defer cancel()
+	for _, h := range all {
+		select {
+		case <-h.done:
 			continue
+		default:
 		}
 		select {
 		case <-h.done:
-		case <-timeout.C:
-			timeout.Reset(0) // the others had as long
+		case <-timeout.Done():
 			m.config.Logger.Error("partition has not stopped in time", "partition", h.number, "timeout", m.config.StopTimeout)
+			late = append(late, h.number)
 		}
 	}
-	for _, h := range all {
-		h.lost.Store(true)
-	}
+	return late
 }
 
 // run calls the function, again and again as long as it fails, once that of an

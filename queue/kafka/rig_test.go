@@ -2,10 +2,10 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,52 +13,59 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/cannedos/cannedos/queue"
 )
 
 // rig is a cluster in the memory of the test, reached over a network in memory,
 // so that all of it lives in a bubble.
 type rig struct {
-	t       *testing.T
-	cluster *kfake.Cluster
-	network kfake.VirtualNetwork
+	t       testing.TB
+	cluster *kfake.Cluster // nil: a real one
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	config  Config
 }
 
 // newRig makes a cluster with a journal. It must be called within a bubble.
 func newRig(t *testing.T, partitions int, opts ...kfake.Opt) *rig {
-	r := &rig{t: t}
+	var network kfake.VirtualNetwork
 	cluster, err := kfake.NewCluster(append([]kfake.Opt{
-		kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(r.network.Listen),
+		kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(network.Listen),
 		kfake.GroupMinSessionTimeout(time.Second), kfake.GroupMaxSessionTimeout(time.Hour),
 	}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(cluster.Close)
-	r.cluster = cluster
-	r.config = Config{Brokers: cluster.ListenAddrs(), Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))}
-	c := r.config
-	c.Client = []kgo.Opt{kgo.Dialer(r.network.DialContext)}
-	require.NoError(t, CreateTopic(t.Context(), c, Topic{Partitions: partitions, Replicas: 1}))
+	r := &rig{t: t, cluster: cluster, dial: network.DialContext, config: Config{Brokers: cluster.ListenAddrs(), Logger: testLog(t)}}
+	r.createTopic(partitions)
 	return r
+}
+
+func (r *rig) createTopic(partitions int) {
+	c := r.config
+	c.Client = []kgo.Opt{kgo.Dialer(r.dial)}
+	require.NoError(r.t, CreateTopic(r.t.Context(), c, Topic{Partitions: partitions, Replicas: 1}))
+}
+
+func testLog(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 }
 
 // cable is the network as one process sees it.
 type cable struct {
-	rig *rig
-	mu  sync.Mutex
-	cut bool
-	all []net.Conn
+	rig  *rig
+	mu   sync.Mutex
+	cut  bool
+	lose bool // the next answer
+	all  []net.Conn
 }
 
 func (c *cable) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cut {
-		return nil, errors.New("cable: cut")
+		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
 	}
-	conn, err := c.rig.network.DialContext(ctx, network, address)
+	conn, err := c.rig.dial(ctx, network, address)
 	if err == nil {
+		conn = &fragile{Conn: conn, cable: c}
 		c.all = append(c.all, conn)
 	}
 	return conn, err
@@ -96,13 +103,18 @@ type process struct {
 
 // start runs a member whose function keeps the partition until its context ends.
 func (r *rig) start(change func(*Config)) *process {
+	return r.startWith(change, func(p *process) func(context.Context, *Partition) error { return p.serve })
+}
+
+// startWith runs a member with another function.
+func (r *rig) startWith(change func(*Config), serve func(*process) func(context.Context, *Partition) error) *process {
 	p := &process{cable: &cable{rig: r}, parts: map[int]*Partition{}, ended: make(chan struct{}), came: make(chan struct{})}
 	c := r.config
 	c.Client = append(c.Client, kgo.Dialer(p.cable.dial))
 	if change != nil {
 		change(&c)
 	}
-	m, err := NewMember(c, p.serve)
+	m, err := NewMember(c, serve(p))
 	require.NoError(r.t, err)
 	p.Member = m
 	ctx, cancel := context.WithCancel(context.Background())
@@ -181,5 +193,3 @@ func (p *process) part(t testing.TB, n int) *Partition {
 }
 
 func bubble(t *testing.T, f func(t *testing.T)) { synctest.Test(t, f) }
-
-var _ queue.Queue = (*queue.Durable)(nil)

@@ -126,6 +126,9 @@ func (s *store) Scan(ctx context.Context, _ string) iter.Seq2[db.Record, error] 
 
 // read returns what the partition holds before the mark of this opening.
 func (s *store) read(ctx context.Context, opening string) (map[string][]byte, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.holding.held, func() { cancel(errFenced) })()
 	select { // few at a time: each holds a partition in memory twice
 	case s.holding.member.reading <- struct{}{}:
 		defer func() { <-s.holding.member.reading }()
@@ -145,6 +148,9 @@ func (s *store) read(ctx context.Context, opening string) (map[string][]byte, er
 	all := make(map[string][]byte)
 	for {
 		fetches := client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		for _, f := range fetches.Errors() {
 			return nil, f.Err
 		}

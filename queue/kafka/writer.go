@@ -189,7 +189,7 @@ func (w *writer) held(batch []*writeRequest) []*writeRequest {
 	kept := batch[:0]
 	for _, r := range batch {
 		switch {
-		case r.holding.lost.Load() || w.closed:
+		case r.holding.lost() || w.closed:
 			r.done <- errFenced
 		case !r.gone:
 			kept = append(kept, r)
