@@ -1,13 +1,15 @@
 package kafka
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,109 +23,136 @@ import (
 	"github.com/cannedos/cannedos/resource"
 )
 
-// history is what is known of resources that several processes move: of each, which
-// state was acknowledged last, and which ones may be in force besides, since nobody
-// knows what became of them.
+// A history is lines in the order in which they happened, each written before what
+// follows from it:
+//
+//	F who name state   who has taken name over, and found it in this state
+//	T who name state   who tries to move it to this state
+//	D who name state   that was acknowledged
+//
+// A state is a number that each move raises, and who makes it.
 type history struct {
-	t testing.TB
-
-	mu        sync.Mutex
-	resources map[resource.ID]*life
-	moves     int // acknowledged
-	unknown   int
-	takeovers int
+	mu  sync.Mutex
+	out io.Writer
 }
 
-// life is that of one resource. Its states are numbers, that its ETag shows.
-type life struct {
-	part    int
-	name    string // of its queue
-	holder  any    // who works on it
-	acked   int
-	maybe   map[int]bool
-	pending int // greatest that was ever tried
-}
-
-func newHistory(t testing.TB) *history { return &history{t: t, resources: map[resource.ID]*life{}} }
-
-func (h *history) of(part int) (ids []resource.ID) {
+func (h *history) add(kind, who, name, state string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for id, l := range h.resources {
-		if l.part == part {
-			ids = append(ids, id)
+	if _, err := fmt.Fprintln(h.out, kind, who, name, state); err != nil {
+		panic(err)
+	}
+}
+
+// judged is what a history shows.
+type judged struct {
+	moves, takeovers int
+	last             map[string]string // by name: the state that was acknowledged last
+	wrong            []string
+}
+
+// judge checks that each owner finds what was acknowledged to the one before it, or
+// what that one had tried since, and that nothing is acknowledged to one that has
+// lost the resource, unless it is what its successor has found.
+func judge(in io.Reader, initial string) judged {
+	type life struct {
+		holder, acked string
+		maybe         map[string]bool // tried since
+		inForce       map[string]bool // at any time
+	}
+	j := judged{last: map[string]string{}}
+	lives := map[string]*life{}
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		var kind, who, name, state string
+		if _, err := fmt.Sscan(lines.Text(), &kind, &who, &name, &state); err != nil {
+			j.wrong = append(j.wrong, fmt.Sprintf("%q: %v", lines.Text(), err))
+			continue
+		}
+		l := lives[name]
+		if l == nil {
+			l = &life{acked: initial, maybe: map[string]bool{}, inForce: map[string]bool{}}
+			lives[name] = l
+		}
+		switch {
+		case kind == "F" && (state == l.acked || l.maybe[state]):
+			j.takeovers++
+			l.holder, l.acked, l.inForce[state] = who, state, true
+			clear(l.maybe)
+		case kind == "F":
+			j.wrong = append(j.wrong, fmt.Sprintf("%s: %s has found %s, acknowledged was %s, and %v may be", name, who, state, l.acked, l.maybe))
+		case kind == "T" && who == l.holder:
+			l.maybe[state] = true
+		case kind == "T": // by one that has not noticed yet
+		case who == l.holder:
+			j.moves++
+			l.acked, l.inForce[state] = state, true
+			clear(l.maybe)
+		case !l.inForce[state]:
+			j.wrong = append(j.wrong, fmt.Sprintf("%s: %s was acknowledged to %s, which had lost it to %s", name, state, who, l.holder))
 		}
 	}
-	return ids
+	for name, l := range lives {
+		j.last[name] = l.acked
+	}
+	return j
 }
 
-// found is told what a new owner finds.
-func (h *history) found(who any, id resource.ID, m *queue.Message) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l := h.resources[id]
-	h.takeovers++
-	state, err := strconv.Atoi(m.Resource.Validators.ETag)
-	if err != nil {
-		h.t.Errorf("%s: found with ETag %q", l.name, m.Resource.Validators.ETag)
+func TestJudge(t *testing.T) {
+	for _, c := range []struct{ lines, wrong string }{
+		{"F a x 0|T a x 1a|D a x 1a|F b x 1a", ""},
+		{"F a x 0|T a x 1a|F b x 1a|D a x 1a", ""},
+		{"F a x 0|T a x 1a|F b x 0|T b x 1b|D b x 1b", ""},
+		{"F a x 0|T a x 1a|D a x 1a|F b x 0", "b has found 0, acknowledged was 1a"},
+		{"F a x 0|T a x 1a|F b x 0|D a x 1a", "1a was acknowledged to a, which had lost it to b"},
+		{"F a x 0|F b x 0|T a x 1a|F c x 1a", "c has found 1a"},
+		{"F a x 1", "a has found 1"},
+	} {
+		j := judge(strings.NewReader(strings.ReplaceAll(c.lines, "|", "\n")), "0")
+		if c.wrong == "" {
+			require.Empty(t, j.wrong, c.lines)
+		} else {
+			require.Len(t, j.wrong, 1, c.lines)
+			require.Contains(t, j.wrong[0], c.wrong)
+		}
 	}
-	if state != l.acked && !l.maybe[state] {
-		h.t.Errorf("%s: found as %d, acknowledged was %d, and %v may be", l.name, state, l.acked, l.maybe)
-	}
-	l.acked, l.holder = state, who
-	clear(l.maybe)
-}
-
-// try returns the next state of a resource, which may be in force from now on.
-func (h *history) try(id resource.ID) int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l := h.resources[id]
-	l.pending++
-	l.maybe[l.pending] = true
-	return l.pending
-}
-
-// done says that a state was acknowledged to who.
-func (h *history) done(who any, id resource.ID, state int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l := h.resources[id]
-	if l.holder != who {
-		h.t.Errorf("%s: %d was acknowledged to one that had lost it", l.name, state)
-		return
-	}
-	l.acked = state
-	clear(l.maybe)
-	h.moves++
 }
 
 // work moves the resources of a partition until ctx ends, or it is fenced: claims
-// and results in turn.
-func (h *history) work(ctx context.Context, part *Partition) error {
-	s, err := part.Queue.Open(context.WithoutCancel(ctx))
+// and results in turn. Each has a queue of its own.
+func (h *history) work(ctx context.Context, who string, part *Partition, pause time.Duration) error {
+	s, err := part.Queue.Open(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	depths, err := part.Queue.(queue.Depther).Depths(ctx)
+	if err != nil {
+		return err
+	}
+	inFlight, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(5*time.Second, cancel) })()
+	held, err := part.Queue.Open(inFlight)
+	if err != nil {
+		return err
+	}
 	var wg sync.WaitGroup
-	for _, id := range h.of(part.Number) {
-		m, _, err := part.Queue.(queue.Finder).Find(ctx, id)
-		if errors.Is(err, queue.ErrClosed) {
+	for _, d := range depths {
+		all, err := part.Queue.(queue.Lister).List(ctx, d.Name, resource.ID{}, 2)
+		if err != nil {
 			return err
 		}
-		if err != nil {
-			h.t.Errorf("%v: %v", id, err)
-			continue
+		for _, m := range all { // two would be one too many, and the history shows it
+			h.add("F", who, m.Queue, m.Resource.Validators.ETag)
 		}
-		h.found(part, id, &m)
-		wg.Go(func() { h.move(ctx, part, s, id, m.Queue) })
+		wg.Go(func() { h.move(ctx, inFlight, who, held, d.Name, pause) })
 	}
 	wg.Wait()
-	return ctx.Err()
+	return held.Close()
 }
 
-func (h *history) move(ctx context.Context, part *Partition, s queue.Session, id resource.ID, name string) {
+// move finishes what is in flight when ctx ends.
+func (h *history) move(ctx, inFlight context.Context, who string, s queue.Session, name string, pause time.Duration) {
 	owner := resource.NewOwner()
 	for ctx.Err() == nil {
 		ds, err := s.Receive(ctx, name, 1)
@@ -131,29 +160,73 @@ func (h *history) move(ctx context.Context, part *Partition, s queue.Session, id
 			return
 		}
 		m := ds[0].To(name, time.Time{})
-		state := h.try(id)
-		m.Resource.Validators.ETag = strconv.Itoa(state)
+		number, _, _ := strings.Cut(m.Resource.Validators.ETag, "-")
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			panic(err)
+		}
+		state := fmt.Sprintf("%d-%s", n+1, who)
+		m.Resource.Validators.ETag = state
 		if m.Resource.Owner.IsZero() {
 			m.Resource.Claim(owner, time.Now(), time.Now().Add(30*time.Second))
 		} else {
 			m.Resource.Owner = resource.Owner{}
 		}
+		h.add("T", who, name, state)
 		for {
-			err := s.Commit(context.WithoutCancel(ctx), ds, m)
+			err := s.Commit(inFlight, ds, m)
 			if err == nil {
-				h.done(part, id, state)
+				h.add("D", who, name, state)
 				break
 			}
-			if errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrSession) {
+			if errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrSession) || inFlight.Err() != nil {
 				return
 			}
-			h.mu.Lock()
-			h.unknown++
-			h.mu.Unlock()
 			time.Sleep(50 * time.Millisecond)
 		}
-		time.Sleep(time.Duration(rand.Int64N(int64(400 * time.Millisecond))))
+		time.Sleep(rand.N(pause))
 	}
+}
+
+// admitAll puts resources into all partitions, each in a queue of its own, in the
+// state 0.
+func admitAll(t testing.TB, p *process, partitions, resources int) {
+	t.Helper()
+	for i := range resources {
+		name := fmt.Sprintf("r%03d", i)
+		res := newResource(t, "https://"+name+".example/")
+		res.Validators.ETag = "0"
+		s := open(t, p.part(t, i%partitions))
+		require.NoError(t, s.Commit(t.Context(), nil, queue.Message{Queue: name, Resource: res}))
+		require.NoError(t, s.Close())
+	}
+}
+
+// requireAll checks that a process finds everything once, as it was left.
+func requireAll(t testing.TB, p *process, j judged, partitions, resources int) {
+	t.Helper()
+	require.Len(t, j.last, resources)
+	found := 0
+	for n := range partitions {
+		part := p.part(t, n)
+		for { // some of the faults may be left
+			if _, err := part.Queue.Open(t.Context()); err == nil {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		depths, err := part.Queue.(queue.Depther).Depths(t.Context())
+		require.NoError(t, err)
+		for _, d := range depths {
+			all, err := part.Queue.(queue.Lister).List(t.Context(), d.Name, resource.ID{}, 100)
+			require.NoError(t, err)
+			for _, m := range all {
+				require.Equal(t, j.last[m.Queue], m.Resource.Validators.ETag)
+				found++
+			}
+		}
+	}
+	require.Equal(t, resources, found)
 }
 
 // seedOf returns the seed of a random test, which CANNEDOS_SEED sets.
@@ -183,32 +256,28 @@ func TestHistory(t *testing.T) {
 func testHistory(t *testing.T, random *rand.Rand) {
 	const partitions, resources = 6, 30
 	r := newRig(t, partitions)
-	h := newHistory(t)
-
-	// Who admits them leaves before it begins.
 	first := r.start(nil)
-	for i := range resources {
-		l := &life{part: i % partitions, name: fmt.Sprintf("r%02d", i), maybe: map[int]bool{}}
-		res := newResource(t, "https://"+l.name+".example/")
-		res.Validators.ETag = "0"
-		s := open(t, first.part(t, l.part))
-		require.NoError(t, s.Commit(t.Context(), nil, queue.Message{Queue: l.name, Resource: res}))
-		h.resources[res.ID] = l
-	}
+	admitAll(t, first, partitions, resources)
 	first.stop()
 	<-first.ended
 	require.NoError(t, first.err)
 
+	var lines strings.Builder
+	h := &history{out: &lines}
+	runs := 0
+	var mu sync.Mutex
 	serve := func(p *process) func(context.Context, *Partition) error {
 		return func(ctx context.Context, part *Partition) error {
-			p.set(part.Number, part)
-			defer p.set(part.Number, nil)
-			return h.work(ctx, part)
+			mu.Lock()
+			runs++
+			who := fmt.Sprint(runs)
+			mu.Unlock()
+			return h.work(ctx, who, part, 400*time.Millisecond)
 		}
 	}
-	var all []*process
-	for range 3 {
-		all = append(all, r.startWith(nil, serve))
+	all := make([]*process, 3)
+	for i := range all {
+		all[i] = r.startWith(nil, serve)
 	}
 	keys := []kmsg.Key{kmsg.Produce, kmsg.TxnOffsetCommit, kmsg.EndTxn, kmsg.InitProducerID, kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Fetch, kmsg.Metadata, kmsg.FindCoordinator}
 	errs := []*kerr.Error{kerr.NotCoordinator, kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress, kerr.RequestTimedOut, kerr.NotEnoughReplicas, kerr.NotLeaderForPartition, kerr.UnknownServerError, kerr.ConcurrentTransactions, kerr.UnknownMemberID, kerr.RebalanceInProgress, kerr.IllegalGeneration, kerr.NetworkException}
@@ -230,7 +299,7 @@ func testHistory(t *testing.T, random *rand.Rand) {
 		case 4:
 			p.stop()
 			all[i] = r.startWith(nil, serve)
-		case 5: // killed; its process may go on for a while and notice nothing
+		case 5: // as if it were killed, but it goes on and notices nothing
 			p.cable.pull()
 			all[i] = r.startWith(nil, serve)
 		case 6:
@@ -246,56 +315,12 @@ func testHistory(t *testing.T, random *rand.Rand) {
 		p.cable.plug()
 		<-p.ended
 	}
-
-	// In the end everything is there, once, as it was left.
-	last := r.start(nil)
-	for n := range partitions {
-		part := last.part(t, n)
-		for { // some of the faults may be left
-			if _, err := part.Queue.Open(t.Context()); err == nil {
-				break
-			}
-			time.Sleep(time.Second)
-		}
-		for _, id := range h.of(n) {
-			m, _, err := part.Queue.(queue.Finder).Find(t.Context(), id)
-			require.NoError(t, err)
-			h.found(last, id, &m)
-		}
-		depths, err := part.Queue.(queue.Depther).Depths(t.Context())
-		require.NoError(t, err)
-		count := 0
-		for _, d := range depths {
-			count += d.Waiting + d.Ready + d.Held
-		}
-		require.Equal(t, resources/partitions, count)
-	}
-	t.Logf("%d moves, %d of unknown outcome, %d times taken over", h.moves, h.unknown, h.takeovers)
-	require.Greater(t, h.moves, 2000)
-	require.Greater(t, h.takeovers, 50)
-}
-
-// fragile is a connection whose next request is answered in vain.
-type fragile struct {
-	net.Conn
-	cable *cable
-}
-
-func (f *fragile) Write(b []byte) (int, error) {
-	n, err := f.Conn.Write(b)
-	f.cable.mu.Lock()
-	lose := f.cable.lose
-	f.cable.lose = false
-	f.cable.mu.Unlock()
-	if lose {
-		f.Conn.Close()
-	}
-	return n, err
-}
-
-// loseAnswer cuts the next connection that sends a request, after it was sent.
-func (c *cable) loseAnswer() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lose = true
+	h.mu.Lock()
+	j := judge(strings.NewReader(lines.String()), "0")
+	h.mu.Unlock()
+	require.Empty(t, j.wrong)
+	requireAll(t, r.start(nil), j, partitions, resources)
+	t.Logf("%d moves, %d times taken over", j.moves, j.takeovers)
+	require.Greater(t, j.moves, 2000)
+	require.Greater(t, j.takeovers, 50)
 }

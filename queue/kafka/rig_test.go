@@ -193,3 +193,29 @@ func (p *process) part(t testing.TB, n int) *Partition {
 }
 
 func bubble(t *testing.T, f func(t *testing.T)) { synctest.Test(t, f) }
+
+// fragile is a connection whose answers may get lost.
+type fragile struct {
+	net.Conn
+	cable *cable
+}
+
+// Write cuts the connection after it has sent, if the answer is to be lost.
+func (f *fragile) Write(b []byte) (int, error) {
+	n, err := f.Conn.Write(b)
+	f.cable.mu.Lock()
+	lose := f.cable.lose
+	f.cable.lose = false
+	f.cable.mu.Unlock()
+	if lose {
+		f.Conn.Close()
+	}
+	return n, err
+}
+
+// loseAnswer cuts the next connection that sends a request, after it was sent.
+func (c *cable) loseAnswer() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lose = true
+}
