@@ -56,7 +56,7 @@ type Member struct {
 	mu      sync.Mutex
 	fence   fence
 	holding map[int32]*holding
-	ending  map[int32]*holding // given away, and their functions still run
+	ending  map[int32]*holding // given away last, and their functions still run
 	closing bool
 }
 
@@ -204,11 +204,22 @@ func (m *Member) present() fence {
 // capture notes the generation in which the group has told us what we hold. It is
 // called from the callbacks of the group alone, which come one after the other: so
 // the generation is never newer than what we know of our partitions.
+//
+// A member that was silent for too long may be told so only when it joins again,
+// which the client then does as another member: it may get a partition back, and take
+// it for kept, that others have had meanwhile. So whoever has a new name has lost
+// everything before. Under the same one nothing is missed: the group expels whom it
+// rebalances without.
 func (m *Member) capture(client *kgo.Client) {
 	member, generation := client.GroupMetadata()
 	m.mu.Lock()
+	defer m.mu.Unlock()
+	if member != m.fence.member {
+		for _, h := range m.holding {
+			h.lose(errFenced)
+		}
+	}
 	m.fence = fence{member: member, generation: generation}
-	m.mu.Unlock()
 }
 
 // assigned is called in each generation, with the partitions that are new.
@@ -216,7 +227,16 @@ func (m *Member) assigned(_ context.Context, client *kgo.Client, topics map[stri
 	m.capture(client)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, n := range topics[m.config.Topic] {
+	numbers := topics[m.config.Topic]
+	for n, h := range m.holding {
+		if h.lost() { // and given to us again
+			h.cancel(ErrLost)
+			m.ending[n] = h
+			delete(m.holding, n)
+			numbers = append(numbers, n)
+		}
+	}
+	for _, n := range numbers {
 		if m.closing || m.holding[n] != nil {
 			continue
 		}
@@ -234,16 +254,15 @@ func (m *Member) revoked(_ context.Context, client *kgo.Client, topics map[strin
 
 // lost is called when the group has taken this member for dead, before it joins
 // anew.
-func (m *Member) lost(_ context.Context, _ *kgo.Client, topics map[string][]int32) {
+func (m *Member) lost(context.Context, *kgo.Client, map[string][]int32) {
 	m.mu.Lock()
 	m.fence = fence{}
-	for _, n := range topics[m.config.Topic] {
-		if h := m.holding[n]; h != nil {
-			h.lose(errFenced)
-		}
+	all := slices.Collect(maps.Keys(m.holding))
+	for _, h := range m.holding {
+		h.lose(errFenced)
 	}
 	m.mu.Unlock()
-	m.release(topics[m.config.Topic], ErrLost)
+	m.release(all, ErrLost)
 }
 
 // handOver ends everything at the end of Serve, while the group still knows us.
@@ -282,7 +301,7 @@ func (m *Member) release(numbers []int32, why error) (late []int32) {
 	}
 	m.mu.Unlock()
 	if why != ErrLost {
-		late = m.await(all)
+		late = m.await(slices.DeleteFunc(slices.Clone(all), (*holding).lost))
 	}
 	for _, h := range all {
 		h.lose(errFenced)

@@ -23,6 +23,10 @@ func newResource(t testing.TB, uri string) resource.Resource {
 	return r
 }
 
+func messageOf(name string, r resource.Resource) queue.Message {
+	return queue.Message{Queue: name, Resource: r}
+}
+
 func open(t testing.TB, p *Partition) queue.Session {
 	t.Helper()
 	s, err := p.Queue.Open(t.Context())

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -50,11 +51,12 @@ func testLog(t testing.TB) *slog.Logger {
 
 // cable is the network as one process sees it.
 type cable struct {
-	rig  *rig
-	mu   sync.Mutex
-	cut  bool
-	lose bool // the next answer
-	all  []net.Conn
+	rig    *rig
+	mu     sync.Mutex
+	cut    bool
+	lose   bool          // the next answer
+	frozen chan struct{} // nil: it is not
+	all    []net.Conn
 }
 
 func (c *cable) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -198,10 +200,12 @@ func bubble(t *testing.T, f func(t *testing.T)) { synctest.Test(t, f) }
 type fragile struct {
 	net.Conn
 	cable *cable
+	muted atomic.Bool
 }
 
 // Write cuts the connection after it has sent, if the answer is to be lost.
 func (f *fragile) Write(b []byte) (int, error) {
+	f.cable.await()
 	n, err := f.Conn.Write(b)
 	f.cable.mu.Lock()
 	lose := f.cable.lose
@@ -218,4 +222,51 @@ func (c *cable) loseAnswer() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lose = true
+}
+
+// mute leaves a connection half open: nothing comes from it any more.
+func (c *cable) mute() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := len(c.all); n > 0 {
+		c.all[n-1].(*fragile).muted.Store(true)
+	}
+}
+
+// Read of a muted connection waits until it is closed.
+func (f *fragile) Read(b []byte) (int, error) {
+	for {
+		n, err := f.Conn.Read(b)
+		f.cable.await()
+		if err != nil || !f.muted.Load() {
+			return n, err
+		}
+	}
+}
+
+// freeze lets nothing through until thaw, and nobody notices.
+func (c *cable) freeze() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.frozen == nil {
+		c.frozen = make(chan struct{})
+	}
+}
+
+func (c *cable) thaw() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.frozen != nil {
+		close(c.frozen)
+		c.frozen = nil
+	}
+}
+
+func (c *cable) await() {
+	c.mu.Lock()
+	frozen := c.frozen
+	c.mu.Unlock()
+	if frozen != nil {
+		<-frozen
+	}
 }
