@@ -11,9 +11,10 @@
 //
 //   - with porcupine, each name by itself: that all that was sent to a record,
 //     by the lease code too, is a linearizable history of a register with
-//     compare-and-set; that all calls on a lease are one of a lease, which is
-//     free once its end has passed by the claimant's clock; and that all acts
-//     under tokens are one of a resource that takes no lower token than before;
+//     compare-and-set; that all calls of Claim, Renew and Release are one of a
+//     lease, which is free once its end has passed by the claimant's clock; and
+//     that all acts under tokens are one of a resource that takes no lower token
+//     than before;
 //   - that no two owners took a lease for theirs at the same time, from the
 //     return of the claim until Skew before the end;
 //   - that tokens rise: a claim that began after another had returned has the
@@ -26,5 +27,10 @@
 // integration, db/cassandra at a real node whose connections are cut and which
 // is killed.
 //
-// go run ./internal/prove histories is the long form.
+// A failure names the seed of its history, and how to make it again; the faults
+// are the same then, and the order of goroutines nearly. Hand-made histories and
+// stores that break their promise now and then prove the checks.
+//
+//	go test ./internal/histories                seconds; -args -histories.seed=N
+//	go run ./internal/prove histories           the long form, at Cassandra too
 package histories

@@ -94,7 +94,7 @@ func runChild(what string) error {
 	}
 	r := &round{
 		log: &log{lines: os.Stdout, id: a.ID}, seed: a.Seed, space: a.Space, first: a.First,
-		ttl: 100 * time.Millisecond, pause: 10 * time.Millisecond,
+		ttl: 250 * time.Millisecond, pause: 20 * time.Millisecond,
 	}
 	r.start(context.Background(), func(n int) db.DB {
 		return newFaulty(store, time.Millisecond, rand.New(rand.NewPCG(a.Seed, 1000+uint64(n))))

@@ -3,6 +3,7 @@ package histories
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -92,9 +93,9 @@ func (r *round) names() []string {
 }
 
 // readAll reads all records in the end, by Get and by Scan, as part of the
-// history, from a store that has to serve again within a minute.
+// history, from a store that has to serve again within two minutes.
 func (r *round) readAll(ctx context.Context, store db.DB) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("not served for a minute after the faults"))
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("not served for two minutes after the faults"))
 	defer cancel()
 	plain := &recorder{DB: store, log: r.log, client: workers}
 	_, err := plain.Get(ctx, r.space, r.names()...)
