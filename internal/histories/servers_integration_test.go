@@ -73,6 +73,7 @@ const sessions = 3
 // atNode makes one history at a real node.
 func atNode(t *testing.T, seed uint64, host, table string, disturb faults) *history {
 	config := configAt(host, table)
+	config.Timeout = 30 * time.Second // tables take long at a busy node
 	require.NoError(t, cassandra.CreateSchema(t.Context(), config, cassandra.Schema{Replicas: 1, Partitions: 8}))
 	direct, err := cassandra.Open(t.Context(), config)
 	require.NoError(t, err)
@@ -83,7 +84,7 @@ func atNode(t *testing.T, seed uint64, host, table string, disturb faults) *hist
 		p, err := servers.StartProxy(host)
 		require.NoError(t, err)
 		defer p.Close()
-		store, err := cassandra.Open(t.Context(), configAt(p.Addr(), table))
+		store, err := insist(t.Context(), configAt(p.Addr(), table))
 		require.NoError(t, err)
 		defer store.Close()
 		stores, proxies = append(stores, store), append(proxies, p)
@@ -95,6 +96,17 @@ func atNode(t *testing.T, seed uint64, host, table string, disturb faults) *hist
 	require.NoError(t, err)
 	require.NoError(t, r.readAll(t.Context(), direct))
 	return &history{r.log.ops, n}
+}
+
+// insist opens a store, again and again for a minute: nothing disturbs it yet,
+// but its timeout is short, and the node may be busy.
+func insist(ctx context.Context, c cassandra.Config) (*cassandra.Store, error) {
+	for begin := time.Now(); ; {
+		store, err := cassandra.Open(ctx, c)
+		if err == nil || time.Since(begin) > time.Minute {
+			return store, err
+		}
+	}
 }
 
 // configAt is that of a client which notices soon what became of a connection.
