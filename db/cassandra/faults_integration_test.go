@@ -38,24 +38,24 @@ func TestCutConnections(t *testing.T) {
 	direct := config(t, newName(t))
 	p := startProxy(t, direct.Hosts[0])
 	c := direct
-	c.Hosts = []string{p.addr()}
+	c.Hosts = []string{p.Addr()}
 	requireDisturbed(t, dbtest.Disturb(t, clients(t, c, 2*time.Second), func(ctx context.Context) {
 		for begin := time.Now(); time.Since(begin) < seconds(8); {
 			wait(ctx, rand.N(time.Second))
 			switch rand.IntN(4) {
 			case 0:
-				p.muteRequests()
+				p.MuteRequests()
 				wait(ctx, rand.N(3*time.Second))
 			case 1:
-				p.muteAnswers()
+				p.MuteAnswers()
 				wait(ctx, rand.N(3*time.Second))
 			case 2:
-				p.refuses.Store(true)
-				p.cut()
+				p.Refuse(true)
+				p.Cut()
 				wait(ctx, rand.N(time.Second))
-				p.refuses.Store(false)
+				p.Refuse(false)
 			}
-			p.cut()
+			p.Cut()
 		}
 	}))
 }
@@ -64,7 +64,7 @@ func TestCutConnections(t *testing.T) {
 // before it could say so: the store finds out.
 func TestLostAnswer(t *testing.T) {
 	store, p := muted(t, nil)
-	cut := time.AfterFunc(time.Second, p.cut)
+	cut := time.AfterFunc(time.Second, p.Cut)
 	defer cut.Stop()
 	results, err := store.Write(t.Context(), db.Write{If: 2, Record: db.Record{Space: "s", ID: "a", Version: 3}})
 	require.NoError(t, err)
@@ -75,15 +75,15 @@ func TestLostAnswer(t *testing.T) {
 // what became of it, and it may be sent again.
 func TestLostRequest(t *testing.T) {
 	store, p := muted(t, nil)
-	p.cut()
+	p.Cut()
 	again := db.Write{If: 2, Record: db.Record{Space: "s", ID: "a", Version: 3}}
 	_, err := store.Get(t.Context(), "s", "a")
 	for deadline := time.Now().Add(cassandra.DefaultTimeout); err != nil && time.Now().Before(deadline); _, err = store.Get(t.Context(), "s", "a") {
 		wait(t.Context(), 20*time.Millisecond)
 	}
 	require.NoError(t, err, "connected again")
-	p.muteRequests()
-	cut := time.AfterFunc(200*time.Millisecond, p.cut)
+	p.MuteRequests()
+	cut := time.AfterFunc(200*time.Millisecond, p.Cut)
 	defer cut.Stop()
 	_, err = store.Write(t.Context(), again)
 	require.ErrorContains(t, err, "the outcome is unknown")

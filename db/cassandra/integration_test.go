@@ -16,6 +16,7 @@ import (
 	"github.com/cannedos/cannedos/db"
 	"github.com/cannedos/cannedos/db/cassandra"
 	"github.com/cannedos/cannedos/db/dbtest"
+	"github.com/cannedos/cannedos/internal/servers"
 )
 
 // config names a store at the node that CANNEDOS_CASSANDRA names.
@@ -66,6 +67,14 @@ func BenchmarkStore(b *testing.B) {
 	dbtest.Bench(b, func(t testing.TB, name string) db.DB {
 		return openStoreAs(t, config(t, name), cassandra.Schema{Replicas: 1})
 	})
+}
+
+// startProxy starts one that is closed after the test.
+func startProxy(t testing.TB, node string) *servers.Proxy {
+	p, err := servers.StartProxy(node)
+	require.NoError(t, err)
+	t.Cleanup(p.Close)
+	return p
 }
 
 // impatient makes a client notice soon what became of a connection.

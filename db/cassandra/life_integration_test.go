@@ -18,6 +18,7 @@ import (
 
 	"github.com/cannedos/cannedos/db"
 	"github.com/cannedos/cannedos/db/cassandra"
+	"github.com/cannedos/cannedos/internal/servers"
 )
 
 // inFlight counts the requests that are under way of calls with its context.
@@ -78,10 +79,10 @@ func requireGo(t testing.TB, err error) {
 
 // muted opens a store whose node does not answer any more, once it has written
 // record a up to version 2, so that all statements are known to both.
-func muted(t *testing.T, change func(c *cassandra.Config)) (*cassandra.Store, *proxy) {
+func muted(t *testing.T, change func(c *cassandra.Config)) (*cassandra.Store, *servers.Proxy) {
 	c := config(t, newName(t))
 	p := startProxy(t, c.Hosts[0])
-	c.Hosts = []string{p.addr()}
+	c.Hosts = []string{p.Addr()}
 	if change != nil {
 		change(&c)
 	}
@@ -91,7 +92,7 @@ func muted(t *testing.T, change func(c *cassandra.Config)) (*cassandra.Store, *p
 		require.NoError(t, err)
 		require.True(t, results[0].OK)
 	}
-	p.muteAnswers()
+	p.MuteAnswers()
 	return store, p
 }
 
@@ -238,13 +239,13 @@ func TestOpenGivesUp(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(time.Millisecond):
-				p.muteAnswers()
+				p.MuteAnswers()
 			}
 		}
 	})
 	defer muting.Wait()
 	defer close(stop)
-	c.Hosts = []string{p.addr()}
+	c.Hosts = []string{p.Addr()}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	begin := time.Now()

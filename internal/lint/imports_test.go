@@ -110,6 +110,10 @@ var nestedExampleRule = rule{
 	tests: []string{"internal/..."},
 }
 
+// The histories of all stores are a nested module, too: tests alone, which may
+// import every adapter of db.
+var historiesRule = rule{tests: []string{"db/...", "db/dbtest", "internal/..."}}
+
 func imports(p *pkg, nested []string) []finding {
 	var found []finding
 	for _, file := range p.files {
@@ -137,7 +141,10 @@ func refuse(p *pkg, test bool, target string, nested []string) string {
 	r, ok := ruleFor(from)
 	if p.module != module {
 		r, ok = nestedRule, true
-		if strings.HasPrefix(from, "examples/") {
+		switch {
+		case from == "internal/histories":
+			r, nested = historiesRule, nil
+		case strings.HasPrefix(from, "examples/"):
 			r = nestedExampleRule
 			nested = slices.DeleteFunc(slices.Clone(nested), func(m string) bool {
 				return !strings.HasPrefix(folder(m), "examples/")
@@ -319,5 +326,17 @@ func TestImports(t *testing.T) {
 			kafka, module+"/firehose/firehosetest", other, module+"/queue/queuetest"))
 		p.module = example
 		wantFindings(t, imports(p, []string{kafka, example, other}), "a.go:5: examples/durable must not import", "a.go:6: examples/durable must not import")
+	})
+	t.Run("histories", func(t *testing.T) {
+		const cassandra = module + "/db/cassandra"
+		text := fmt.Sprintf("import (\n_ %q\n_ %q\n_ %q\n)\n", cassandra, module+"/internal/servers", module+"/firehose")
+		for file, want := range map[string][]string{
+			"a.go":      {"a.go:3: internal/histories must not import", "a.go:4: internal/histories must not import", "a.go:5: internal/histories must not import"},
+			"a_test.go": {"a_test.go:5: internal/histories must not import"},
+		} {
+			p := madeUp(t, "internal/histories", file, text)
+			p.module = p.path
+			wantFindings(t, imports(p, []string{cassandra, p.path}), want...)
+		}
 	})
 }

@@ -6,6 +6,7 @@
 //	go run ./internal/prove supervise     1,000 random trees of services against a model
 //	go run ./internal/prove kill          100 times SIGKILL of a polling process
 //	go run ./internal/prove cassandra     db/cassandra at real nodes, one and three, for longer
+//	go run ./internal/prove histories     histories of leases at all stores under faults, checked with porcupine
 //	go run ./internal/prove soak          20 minutes of a million resources over real sockets
 //	go run ./internal/prove growth        what a poll costs among ten thousand and among a million
 //	go run ./internal/prove herd          a million resources that are due at once, in virtual time
@@ -44,13 +45,14 @@ func main() {
 }
 
 // names are those of all proofs.
-const names = "sim, politeness, supervise, kill, soak, growth, herd, rest, cassandra, fuzz, mutants"
+const names = "sim, politeness, supervise, kill, soak, growth, herd, rest, cassandra, histories, fuzz, mutants"
 
 // proof is one long proof: a test of the project with other arguments.
 type proof struct {
 	pkg, test, mark string
 	args            func(seed uint64, o options) []string
 	tags            string
+	servers         func(o options) bool // whether it runs beside real servers; nil: no
 }
 
 type options struct {
@@ -91,11 +93,21 @@ func proofs() map[string]proof {
 		"rest": {pkg: "./firehose", test: "TestRest", mark: "rest: ", args: func(_ uint64, o options) []string {
 			return []string{fmt.Sprintf("-rest.resources=%d", cmp.Or(o.resources, 10_000_000)), "-rest.db=" + o.store}
 		}},
+		"histories": {
+			pkg: "./internal/histories", test: "TestHistories", mark: "histories: ", tags: "integration",
+			servers: func(o options) bool { return o.store == "none" || strings.HasPrefix(o.store, "cassandra") },
+			args: func(seed uint64, o options) []string {
+				if o.store == "none" { // that is for rest
+					o.store = ""
+				}
+				return []string{fmt.Sprintf("-histories.times=%d", cmp.Or(o.times, 20)), fmt.Sprintf("-histories.seed=%d", seed), "-histories.store=" + o.store}
+			},
+		},
 		"kill": {pkg: "./internal/integration", test: "TestKill", mark: "kill: ", tags: "integration", args: func(seed uint64, o options) []string {
 			if o.store == "none" { // that is for rest
 				o.store = "file"
 			}
-			return []string{fmt.Sprintf("-kill.times=%d", o.times), fmt.Sprintf("-kill.seed=%d", seed), "-kill.store=" + o.store}
+			return []string{fmt.Sprintf("-kill.times=%d", cmp.Or(o.times, 100)), fmt.Sprintf("-kill.seed=%d", seed), "-kill.store=" + o.store}
 		}},
 	}
 }
@@ -117,14 +129,14 @@ func run(args []string, stdout, stderr io.Writer) error {
 	seed := flags.Uint64("seed", 0, "seed (default: random)")
 	flags.Float64Var(&o.hours, "hours", 7*24, "sim, politeness: simulated hours")
 	flags.IntVar(&o.resources, "resources", 0, "sim, politeness, soak, growth, herd, rest: resources (default 1000, 20,000, three times a million, and ten million)")
-	flags.IntVar(&o.times, "times", 100, "kill: how often")
+	flags.IntVar(&o.times, "times", 0, "kill: how often (default 100); histories: how many times as many as go test makes (default 20)")
 	flags.IntVar(&o.seeds, "seeds", 1000, "supervise: trees, each with the next seed")
 	flags.DurationVar(&o.fuzz, "time", 2*time.Minute, "fuzz: for each target")
 	flags.DurationVar(&o.length, "for", 20*time.Minute, "soak: how long")
 	flags.DurationVar(&o.interval, "interval", 5*time.Minute, "soak: between two polls of a resource, whole seconds")
 	flags.DurationVar(&o.grace, "grace", time.Second, "soak: how late a poll may come")
 	flags.StringVar(&o.fleets, "fleets", "at rest", "growth: some of: at rest, with a store, in line, many hosts")
-	flags.StringVar(&o.store, "store", "none", "rest: none, memory for one in the memory of the process, or file; kill: file (its default) or pebble")
+	flags.StringVar(&o.store, "store", "none", "rest: none, memory for one in the memory of the process, or file; kill: file (its default) or pebble; histories: memory, file, pebble or cassandra (default: all)")
 	flags.StringVar(&o.files, "files", "", "mutants: only files that match; fuzz: only targets, as cannedos/resource.FuzzLink: a part of the run")
 	if len(args) == 0 {
 		flags.Usage()
@@ -171,7 +183,11 @@ func (p proof) run(seed uint64, o options, stderr io.Writer) (json.RawMessage, e
 		args = append(args, "-tags", p.tags)
 	}
 	args = append(args, p.pkg, "-args")
-	cmd := exec.Command("go", append(args, p.args(seed, o)...)...)
+	args = append(args, p.args(seed, o)...)
+	if p.servers != nil && p.servers(o) {
+		args = append([]string{"run", "./internal/servers/with", "go"}, args...)
+	}
+	cmd := exec.Command("go", args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, stderr), stderr
 	err := cmd.Run()

@@ -1,7 +1,9 @@
 package servers
 
 import (
+	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -66,4 +68,54 @@ func TestReadiness(t *testing.T) {
 			require.ErrorContains(t, err, c.want)
 		})
 	}
+}
+
+// TestProxy does to connections what the proxy is for.
+func TestProxy(t *testing.T) {
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer server.Close()
+	go func() { // ends with the listener
+		for {
+			c, err := server.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(c, c) }()
+		}
+	}()
+	p, err := StartProxy(server.Addr().String())
+	require.NoError(t, err)
+	defer p.Close()
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", p.Addr())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	echo := func(c net.Conn, patience time.Duration) error {
+		_, _ = c.Write([]byte("x")) // that it is gone is seen below
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		_, err := c.Read(make([]byte, 1))
+		return err
+	}
+	const long, short = time.Minute, 50 * time.Millisecond
+	for name, mute := range map[string]func(){"requests": p.MuteRequests, "answers": p.MuteAnswers} {
+		c := dial()
+		require.NoError(t, echo(c, long))
+		mute()
+		require.ErrorIs(t, echo(c, short), os.ErrDeadlineExceeded, name)
+		p.Cut()
+		require.NotErrorIs(t, echo(c, long), os.ErrDeadlineExceeded, name)
+		require.NoError(t, echo(dial(), long), "a new connection")
+	}
+	p.Refuse(true)
+	require.Error(t, echo(dial(), long))
+	p.Refuse(false)
+	c := dial()
+	require.NoError(t, echo(c, long))
+	p.Close()
+	require.Error(t, echo(c, long))
+	_, err = net.Dial("tcp", p.Addr())
+	require.Error(t, err)
 }
