@@ -62,6 +62,7 @@ type Config struct {
 
 	// DB keeps claims, results, parks, resets and wishes. Nil: they live in
 	// memory and are forgotten when the process ends. The OS does not close it.
+	// Two OSes may use one at the same time if they are different shards.
 	DB db.DB
 
 	// Queue holds the resources. Nil: queue.NewDurable over DB, or
