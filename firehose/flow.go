@@ -67,9 +67,9 @@ type flow struct {
 	stop   context.CancelCauseFunc // ends Serve; nil where a scheduler of the user's runs the services
 	failed atomic.Pointer[error]   // why it is impossible to go on
 	quiet  atomic.Bool             // the Requestors were asked to stop: whoever decides has stopped before them
+	moves  atomic.Int64            // of resources in or out of the queue: 2 for each Commit, at its begin and its end
 
-	isDivided atomic.Bool  // see [flow.divided]
-	moves     atomic.Int64 // of resources in or out of the queue: 2 for each Commit, at its begin and its end
+	isDivided atomic.Bool // see [flow.divided]
 }
 
 // fail ends Serve if err can't pass: then it is worse to go on trying than to

@@ -212,7 +212,7 @@ func TestNoProbeWithoutTheStore(t *testing.T) {
 			return context.Cause(ctx)
 		},
 		"too slow": func(context.Context) error {
-			time.Sleep(3 * time.Second)
+			<-time.After(3 * time.Second)
 			return nil
 		},
 		"panics": func(context.Context) error { panic("out of order") },
@@ -258,7 +258,7 @@ type lateDB struct {
 func (l *lateDB) Write(ctx context.Context, writes ...db.Write) ([]db.Result, error) {
 	results, err := l.DB.Write(ctx, writes...)
 	if r := &writes[0].Record; l.late.Load() && !r.Owner.IsZero() && strings.HasPrefix(r.ID, "probe/") {
-		time.Sleep(3 * time.Second)
+		<-time.After(3 * time.Second)
 	}
 	return results, err
 }
