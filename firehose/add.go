@@ -27,6 +27,8 @@ type addition struct {
 // those that are in already are reported as queue.ErrExists, the others are in.
 // One that is still being removed, as after [OS.Remove] or by a start that no longer
 // lists it, stays in, as the Spec says now, and may be asked no earlier than before.
+// One of another shard is reported as [ErrElsewhere], with the shard that it has to
+// be added to; the others are in.
 //
 // Many are admitted faster by one call than by many: each 256 share three writes
 // to the DB. They share its errors, too: one that the queue or the DB returns is
@@ -36,6 +38,11 @@ func (o *OS) Add(ctx context.Context, specs ...resource.Spec) error {
 	for i, spec := range specs { // none is kept: they may be millions
 		if _, err := o.f.newResource(spec); err != nil {
 			return fmt.Errorf("firehose: add: %w", inField(fmt.Sprintf("specs[%d]", i), err))
+		}
+	}
+	if o.f.cfg.Shard.Count > 0 { // else the start finds out, and nothing is lost meanwhile
+		if err := o.f.divided(ctx); err != nil {
+			return fmt.Errorf("firehose: add: %w", err)
 		}
 	}
 	session, err := o.f.queue.Open(ctx)
@@ -62,6 +69,9 @@ func (f *flow) add(ctx context.Context, session queue.Session, specs []resource.
 	for i, spec := range specs {
 		a := &all[i]
 		if a.r, a.err = f.newResource(spec); a.err == nil {
+			a.err = f.elsewhere(&a.r)
+		}
+		if a.err == nil {
 			a.wish.id = a.r.ID
 			open = append(open, a)
 		}

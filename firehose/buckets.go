@@ -27,6 +27,7 @@ import (
 type buckets struct {
 	store db.DB // nil: parks and resets live in memory
 	owner db.Owner
+	space string // of the store
 
 	mu     sync.RWMutex
 	scopes map[resource.Scope]*scopeState
@@ -34,6 +35,7 @@ type buckets struct {
 
 	birth    time.Time
 	hostCap  int                // Config.HostConcurrency
+	sharded  bool               // other shards may reach the same hosts
 	domains  []string           // whose hosts count together
 	dialects []resource.Dialect // that an answer may speak
 }
@@ -60,14 +62,14 @@ func level(b *resource.Bucket) savedBucket {
 }
 
 func newBuckets(store db.DB, owner db.Owner) *buckets {
-	return &buckets{birth: time.Now(), store: store, owner: owner, scopes: map[resource.Scope]*scopeState{}, hosts: map[string]*hostState{}}
+	return &buckets{birth: time.Now(), store: store, owner: owner, space: bucketSpace, scopes: map[resource.Scope]*scopeState{}, hosts: map[string]*hostState{}}
 }
 
 // scope returns the state of a scope, or of the domain that it belongs to, made on
 // first use. profile says what the user wants of it.
 func (b *buckets) scope(key resource.Scope, profile *resource.Profile) *scopeState {
 	now := int64(time.Since(b.birth))
-	key.Origin = b.realm(key.Origin)
+	key.Origin = realm(b.domains, key.Origin)
 	b.mu.RLock()
 	s := b.scopes[key]
 	if s != nil {
@@ -99,7 +101,7 @@ func (b *buckets) scope(key resource.Scope, profile *resource.Profile) *scopeSta
 func (b *buckets) hostLocked(origin string) *hostState {
 	h := b.hosts[origin]
 	if h == nil {
-		h = &hostState{origin: origin, host: resource.Host{Cap: b.hostCap}}
+		h = &hostState{origin: origin, shared: b.sharded, host: resource.Host{Cap: b.hostCap}}
 		b.hosts[origin] = h
 	}
 	return h
@@ -146,7 +148,7 @@ func (s *scopeState) unsavedLocked(names ...string) (keys []resource.BucketKey) 
 	return keys
 }
 
-// bucketSpace is where parks and resets are kept.
+// bucketSpace is where parks and resets are kept, of all shards but for the suffix.
 const bucketSpace = "bucket"
 
 // save writes the buckets of one scope, each over what was last written. It is
@@ -178,7 +180,7 @@ func (b *buckets) saveOne(ctx context.Context, key resource.BucketKey) error {
 		s.mu.Unlock()
 		now.version = was.version + 1
 		results, err := b.store.Write(ctx, db.Write{If: was.version, Record: db.Record{
-			Space: bucketSpace, ID: bucketID(key), Version: now.version, Owner: b.owner, Value: value,
+			Space: b.space, ID: bucketID(key), Version: now.version, Owner: b.owner, Value: value,
 		}})
 		if err != nil {
 			return err
@@ -205,7 +207,7 @@ func (b *buckets) load(ctx context.Context, now time.Time, log *slog.Logger) err
 	if b.store == nil {
 		return nil
 	}
-	for rec, err := range b.store.Scan(ctx, bucketSpace) {
+	for rec, err := range b.store.Scan(ctx, b.space) {
 		if err != nil {
 			return fmt.Errorf("firehose: load buckets: %w", err)
 		}

@@ -69,7 +69,7 @@ func TestD2_BucketNeverOverdrawn(t *testing.T) {
 				all.Go(func() {
 					rng := rand.New(rand.NewPCG(seed, uint64(i)))
 					for time.Now().Before(end) {
-						r, d := s.take("core", time.Now())
+						r, d := s.take("core", time.Now(), nil)
 						if r == nil {
 							require.NotEqual(t, resource.Ready, d.Kind)
 							time.Sleep(time.Duration(rng.IntN(300)) * time.Millisecond)
@@ -116,7 +116,7 @@ func TestD2_BucketTogether(t *testing.T) {
 	for i := range 64 {
 		all.Go(func() {
 			for range 200 {
-				r, _ := s.take("", time.Now())
+				r, _ := s.take("", time.Now(), nil)
 				if r == nil {
 					continue
 				}
@@ -152,7 +152,7 @@ func TestD20_BucketsAreRestored(t *testing.T) {
 	long := strings.Repeat("name", 60)
 	key := resource.Scope{Credential: "key", Origin: "https://a.test"}
 	s := b.scope(key, nil)
-	r, _ := s.take("", now)
+	r, _ := s.take("", now, nil)
 	park := now.Add(time.Hour)
 	l := resource.Lesson{Dialect: "github", Named: true, Bucket: long, HasQuota: true, Limit: 10, Remaining: 4, Reset: park, Window: park.UTC(), Kind: resource.SecondaryLimit, Wide: true, Until: park}
 	keys := r.settle(&l, now, now, false, &resource.Dialect{Concurrency: 1})
@@ -171,7 +171,7 @@ func TestD20_BucketsAreRestored(t *testing.T) {
 	again := newBuckets(store, db.NewOwner())
 	require.NoError(t, again.load(t.Context(), time.Now(), slog.New(slog.DiscardHandler)))
 	restored := again.scope(key, nil)
-	none, d := restored.take("", time.Now())
+	none, d := restored.take("", time.Now(), nil)
 	require.Nil(t, none)
 	require.Equal(t, resource.ReasonSecondary, d.Why)
 	require.WithinDuration(t, park, d.At, time.Second)
@@ -192,7 +192,7 @@ func TestD20_LastRequestsOfAWindowOutliveAKill(t *testing.T) {
 	core := resource.BucketKey{Scope: key, Name: "core"}
 	now := time.Now()
 	answer := func(b *buckets, remaining int64) {
-		r, d := b.scope(key, nil).take("core", now)
+		r, d := b.scope(key, nil).take("core", now, nil)
 		require.NotNil(t, r, d)
 		l := resource.Lesson{
 			Dialect: "github", Named: true, Bucket: "core", HasQuota: true, Limit: 100, Remaining: remaining,
@@ -211,7 +211,7 @@ func TestD20_LastRequestsOfAWindowOutliveAKill(t *testing.T) {
 		for range claims {
 			b.settling(core, now)
 		}
-		r, _ := b.scope(key, nil).take("core", now)
+		r, _ := b.scope(key, nil).take("core", now, nil)
 		if r == nil {
 			return 0
 		}
@@ -230,13 +230,13 @@ func TestSettling(t *testing.T) {
 	b.settling(resource.BucketKey{Scope: key}, now.Add(time.Minute))
 	b.settling(resource.BucketKey{Scope: key}, now.Add(10*time.Second)) // never shortens
 	s := b.scope(key, nil)
-	none, d := s.take("", now)
+	none, d := s.take("", now, nil)
 	require.Nil(t, none)
 	require.Equal(t, resource.ReasonSettling, d.Why)
 	require.Equal(t, now.Add(time.Minute), d.At)
-	r, _ := s.take("", now.Add(time.Minute))
+	r, _ := s.take("", now.Add(time.Minute), nil)
 	require.NotNil(t, r)
-	none, _ = s.take("", now.Add(time.Minute))
+	none, _ = s.take("", now.Add(time.Minute), nil)
 	require.Nil(t, none, "one alone")
 	r.release(nil)
 }

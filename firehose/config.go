@@ -62,6 +62,7 @@ type Config struct {
 
 	// DB keeps claims, results, parks, resets and wishes. Nil: they live in
 	// memory and are forgotten when the process ends. The OS does not close it.
+	// Two OSes may use one at the same time if they are different shards.
 	DB db.DB
 
 	// Queue holds the resources. Nil: queue.NewDurable over DB, or
@@ -98,7 +99,7 @@ type Config struct {
 	Publishers int
 
 	// HostConcurrency bounds the requests to one origin that are in flight
-	// together, over all credentials. Zero: only Workers, and for each scope its
+	// together, over all credentials of the shard; shards don't count together. Zero: only Workers, and for each scope its
 	// profile and dialect, bound them.
 	HostConcurrency int
 
@@ -152,6 +153,10 @@ type Config struct {
 	// close together as they were polled. Zero: none is added, and each is polled as
 	// early as it may be.
 	Jitter time.Duration
+
+	// Shard is which part of the work of a fleet is this OS's. The zero Shard: all
+	// of it.
+	Shard Shard
 
 	// Seed makes the jitter repeatable, for simulations. Zero: random.
 	Seed uint64
@@ -255,6 +260,9 @@ func (c *Config) validate() error {
 		return err
 	}
 	if err := c.validateDomains(); err != nil {
+		return err
+	}
+	if err := c.Shard.validate(); err != nil {
 		return err
 	}
 	return c.validateNumbers()

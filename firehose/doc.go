@@ -36,6 +36,9 @@
 //   - Tokens are resolved when a request is sent. No queue, store, log line,
 //     error or statistic holds one.
 //
+// Many processes share one fleet by [Config.Shard]: each polls the resources of some
+// scopes, over a DB that all of them use, and can take over from another.
+//
 // Memory: a resource that waits takes about 55 bytes beyond those of its URI and
 // its validators, in blocks without pointers, so that the collector has nothing to
 // do with it, however many wait: ten million with GitHub's validators stand in 2 GiB.

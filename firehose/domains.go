@@ -10,8 +10,8 @@ import (
 
 // realm is the origin under which the limits of an origin are counted: itself, or
 // that of a domain whose hosts count together, such as https://*.example.org.
-func (b *buckets) realm(origin string) string {
-	if len(b.domains) == 0 {
+func realm(domains []string, origin string) string {
+	if len(domains) == 0 {
 		return origin
 	}
 	scheme, host, _ := strings.Cut(origin, "://")
@@ -19,7 +19,7 @@ func (b *buckets) realm(origin string) string {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
 		name, port = host[:i], host[i:]
 	}
-	for _, domain := range b.domains {
+	for _, domain := range domains {
 		if name == domain || strings.HasSuffix(name, "."+domain) {
 			return scheme + "://*." + domain + port
 		}

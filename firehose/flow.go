@@ -68,6 +68,8 @@ type flow struct {
 	failed atomic.Pointer[error]   // why it is impossible to go on
 	quiet  atomic.Bool             // the Requestors were asked to stop: whoever decides has stopped before them
 	moves  atomic.Int64            // of resources in or out of the queue: 2 for each Commit, at its begin and its end
+
+	isDivided atomic.Bool // see [flow.divided]
 }
 
 // fail ends Serve if err can't pass: then it is worse to go on trying than to
@@ -118,30 +120,37 @@ func (f *flow) profile(name string) (*resource.Profile, error) {
 }
 
 // credential names the credential for requests to an origin.
-func (f *flow) credential(p *resource.Profile, origin string) string {
+func (c *Config) credential(p *resource.Profile, origin string) string {
 	if p.Credential != "" {
 		return p.Credential
 	}
-	if f.cfg.Tokens == nil {
+	if c.Tokens == nil {
 		return ""
 	}
-	return f.cfg.Tokens.Credential(origin)
+	return c.Tokens.Credential(origin)
 }
 
-// newResource makes the resource that a Spec asks for.
-func (f *flow) newResource(spec resource.Spec) (resource.Resource, error) {
+// resourceOf makes the resource that a Spec asks for, with the credential that its
+// profile or its origin calls for. p is that profile; nil: there is none of its name.
+func (c *Config) resourceOf(spec resource.Spec, p *resource.Profile) (resource.Resource, error) {
 	r, err := resource.New(spec, "")
 	if err != nil {
 		return resource.Resource{}, err
 	}
-	p, err := f.profile(spec.Profile)
-	if err != nil {
+	if p == nil {
 		return resource.Resource{}, &FieldError{Field: "Profile", Value: strconv.Quote(spec.Profile), Want: "the name of one of Profiles"}
 	}
-	if credential := f.credential(p, r.Origin); credential != "" {
-		if r, err = resource.New(spec, credential); err != nil {
-			return r, err
-		}
+	if credential := c.credential(p, r.Origin); credential != "" {
+		return resource.New(spec, credential)
+	}
+	return r, nil
+}
+
+// newResource makes the resource that a Spec asks for.
+func (f *flow) newResource(spec resource.Spec) (resource.Resource, error) {
+	r, err := f.cfg.resourceOf(spec, f.profiles[spec.Profile])
+	if err != nil {
+		return r, err
 	}
 	r.Rest(f.wishes.of(r.ID).rest) // it was here before
 	return r, nil
@@ -163,7 +172,7 @@ func (f *flow) home(r *resource.Resource, moved bool) error {
 			return err
 		}
 	}
-	credential := f.credential(p, origin)
+	credential := f.cfg.credential(p, origin)
 	if p.Credential != "" && origin != own {
 		credential = "" // a profile's credential is for its own origin: never carried across a redirect
 		if f.cfg.Tokens != nil {
@@ -178,7 +187,8 @@ func (f *flow) home(r *resource.Resource, moved bool) error {
 
 // mayMove reports whether a confirmed permanent redirect may be stored. One that
 // leads to another origin may not where the profile names a credential, which
-// would then go there; it is followed at each poll instead, without.
+// would then go there; it is followed at each poll instead, without. Nor may one
+// that leads out of the shard, which has no business in the queue of this one.
 func (f *flow) mayMove(from, to *resource.Resource) bool {
 	p, err := f.profile(to.Profile)
 	if err != nil {
@@ -186,7 +196,10 @@ func (f *flow) mayMove(from, to *resource.Resource) bool {
 	}
 	a, err1 := resource.Origin(from.URI)
 	b, err2 := resource.Origin(to.URI)
-	return err1 == nil && err2 == nil && (a == b || p.Credential == "")
+	if err1 != nil || err2 != nil || a != b && p.Credential != "" {
+		return false
+	}
+	return f.mine(resource.Scope{Credential: f.cfg.credential(p, b), Origin: b})
 }
 
 // place decides where the resource of d goes next, and in what state. It is

@@ -11,11 +11,15 @@ import (
 // last one: nothing else is taken, and nothing is called, under it.
 type hostState struct {
 	origin string
+	shared bool // other shards may reach it too: its probe takes a lease
 
 	mu      sync.Mutex
 	host    resource.Host
 	tickets int // resources on their way to it through requests
 	scopes  []*scopeState
+
+	probing bool      // its probe is under way, or asked for
+	denied  time.Time // the instant before which a probe is not asked for again
 }
 
 // snapshot is the state of the host, as the Analyzer sees it: who is on the way
@@ -23,18 +27,26 @@ type hostState struct {
 func (h *hostState) snapshot(again bool) resource.Host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	host := h.host
+	host := h.viewLocked()
 	if !again {
 		host.InFlight = max(host.InFlight, h.tickets)
 	}
 	return host
 }
 
-// take reserves, or says why nothing may be sent now.
-func (h *hostState) take(now time.Time) resource.Decision {
+// take reserves, or says why nothing may be sent now. p is the right to probe the
+// host; nil: the request has none.
+func (h *hostState) take(now time.Time, p *probe) resource.Decision {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	d := h.host.Admit(now)
+	host := h.host
+	if p == nil {
+		host = h.viewLocked()
+	}
+	d := host.Admit(now)
+	if d.Kind == resource.Ready && p == nil && h.shared && host.State(now) == resource.HostHalfOpen { // since a moment
+		d = resource.Decision{Kind: resource.Line, State: resource.WaitingForServerAlive, At: now.Add(time.Millisecond), Why: resource.ReasonBreaker}
+	}
 	if d.Kind == resource.Ready {
 		h.host.Take()
 	} else {

@@ -28,6 +28,7 @@ type admission struct {
 	listed  map[resource.ID]bool
 	moves   int64 // of the flow, since before it began, of which it knows
 	missing bool  // something that is listed is not in
+	foreign int   // of the Config's, how many are of other shards
 
 	// The batch at hand. There is one for all, since it is not small.
 	messages  []queue.Message
@@ -65,13 +66,17 @@ func (n *admission) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if n.foreign > 0 {
+		n.f.log.DebugContext(ctx, "resources of other shards skipped", "shard", n.f.cfg.Shard.String(), "skipped", n.foreign)
+	}
 	if err := n.registry(ctx); err != nil {
 		return err
 	}
 	return n.sweep(ctx)
 }
 
-// admit puts resources into the analyze queue, in batches, and lists them.
+// admit puts resources into the analyze queue, in batches, and lists them, but for
+// those of other shards.
 func (n *admission) admit(ctx context.Context, specs iter.Seq2[resource.Spec, error]) error {
 	for spec, err := range specs {
 		if err != nil {
@@ -80,6 +85,10 @@ func (n *admission) admit(ctx context.Context, specs iter.Seq2[resource.Spec, er
 		r, err := n.f.newResource(spec)
 		if err != nil {
 			return err
+		}
+		if !n.f.mine(r.Scope()) {
+			n.foreign++
+			continue
 		}
 		if err := n.put(ctx, r); err != nil {
 			return err
@@ -161,10 +170,13 @@ func (f *flow) respec(ctx context.Context, session queue.Session, now *resource.
 }
 
 // registry admits what came by Add in an earlier run, and removes what was
-// wished away.
+// wished away. What has come to belong to another shard since, by another Config, is
+// not admitted, but nor is it taken out where the queue still holds it: the other
+// shard does not know of it.
 func (n *admission) registry(ctx context.Context) error {
 	over := n.f.wishes.noteGone()
 	defer over()
+	moved := 0
 	for rec, err := range n.f.wishes.records(ctx) {
 		if err != nil {
 			return err
@@ -185,6 +197,11 @@ func (n *admission) registry(ctx context.Context) error {
 				n.listed[rec.id], n.missing = true, true
 				continue
 			}
+			if !n.f.mine(r.Scope()) {
+				n.listed[rec.id], n.missing = true, true
+				moved++
+				continue
+			}
 			if rec.Admitting {
 				n.admitting = append(n.admitting, rec.id)
 			}
@@ -193,11 +210,15 @@ func (n *admission) registry(ctx context.Context) error {
 			}
 		}
 	}
+	if moved > 0 {
+		n.f.log.WarnContext(ctx, "added resources belong to another shard now: remove them here and add them there", "shard", n.f.cfg.Shard.String(), "resources", moved)
+	}
 	return n.flush(ctx)
 }
 
 // sweep takes out what an earlier run left in the queue and nobody lists any
-// more. Without a store there was no earlier run. Where the queue holds as many as
+// more. Without a store there was no earlier run. The queue is this shard's alone, so
+// what is listed for another shard goes, too: that one polls it. Where the queue holds as many as
 // are listed, and all of those are in, there is nothing to look for: that is the
 // usual start, and spares it a look at each of millions.
 func (n *admission) sweep(ctx context.Context) error {

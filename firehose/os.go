@@ -53,6 +53,7 @@ func New(config Config) (*OS, error) {
 	f.refusals = make(chan struct{}, 1)
 	f.http.tell, f.http.refusals = f.tellScope, f.refusals
 	f.buckets.hostCap, f.buckets.domains, f.buckets.dialects = cfg.HostConcurrency, cfg.Domains, f.http.parser.Dialects
+	f.shard()
 	if f.sorter, err = queue.NewTimingSorter(cfg.Tiers...); err != nil {
 		return nil, fmt.Errorf("firehose: config: %w", &FieldError{Field: "Tiers", Value: fmt.Sprintf("%d tiers", len(cfg.Tiers)), Want: err.Error()})
 	}
@@ -63,7 +64,7 @@ func New(config Config) (*OS, error) {
 	switch {
 	case cfg.Queue != nil:
 	case cfg.DB != nil:
-		f.queue, err = queue.NewDurable(cfg.DB, queue.DurableConfig{})
+		f.queue, err = queue.NewDurable(cfg.DB, queue.DurableConfig{Space: cfg.Shard.space(queueSpace)})
 	default:
 		f.queue, err = queue.NewMemory(queue.MemoryConfig{})
 	}

@@ -112,8 +112,9 @@ const (
 )
 
 // PlanConfig is what to plan for: what is to be polled, as in a [Config], and
-// what is taken to be true of the origins. Every zero value is a documented
-// default. Plan and Simulate copy what they keep.
+// what is taken to be true of the origins. It knows no [Shard]: of a fleet, all
+// resources are planned together, with the workers of all. Every zero value is a
+// documented default. Plan and Simulate copy what they keep.
 type PlanConfig struct {
 	// Resources, Profiles and Tokens are those of a Config. Of Tokens only the
 	// names of credentials are asked for, never a token; a profile may name a

@@ -18,6 +18,9 @@ func (f *flow) recall(ctx context.Context) error {
 }
 
 func (f *flow) readBack(ctx context.Context) error {
+	if err := f.divided(ctx); err != nil {
+		return err
+	}
 	session, err := f.queue.Open(ctx) // a durable queue is ours from here on
 	if err != nil {
 		return err

@@ -15,12 +15,14 @@ type reservation struct {
 	s     *scopeState
 	name  string
 	also  []string // further quotas that were taken from; not changed
+	probe *probe   // of the host; nil: it is none
 	ended bool
 }
 
-// reserve checks and takes in one step, where the request is sent. A decision
-// other than Ready says why nothing may be sent now.
-func (s *scopeState) take(bucket string, now time.Time) (*reservation, resource.Decision) {
+// take checks and takes in one step, where the request is sent. A decision other
+// than Ready says why nothing may be sent now. p is the right to probe the host,
+// which the reservation ends; without one it stays the caller's.
+func (s *scopeState) take(bucket string, now time.Time, p *probe) (*reservation, resource.Decision) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	snap, _ := s.snapshotLocked(bucket, now)
@@ -31,7 +33,7 @@ func (s *scopeState) take(bucket string, now time.Time) (*reservation, resource.
 	if d.Kind != resource.Ready {
 		return nil, d
 	}
-	if d := s.host.take(now); d.Kind != resource.Ready {
+	if d := s.host.take(now, p); d.Kind != resource.Ready {
 		return nil, d
 	}
 	name := s.nameLocked(bucket)
@@ -46,7 +48,7 @@ func (s *scopeState) take(bucket string, now time.Time) (*reservation, resource.
 		}
 	}
 	s.own.Take()
-	r := &reservation{s: s, name: name, also: s.also[name]}
+	r := &reservation{s: s, name: name, also: s.also[name], probe: p}
 	r.quotasLocked(func(q *resource.Bucket) { q.Take() })
 	return r, d
 }
@@ -84,6 +86,7 @@ func (r *reservation) end(told *hearsay, how func(*resource.Bucket)) EventKind {
 	r.quotasLocked(how)
 	s.mu.Unlock()
 	news, changed := s.host.heard(told)
+	r.probe.end()
 	if changed {
 		s.host.signal()
 	} else {

@@ -57,7 +57,7 @@ func (b *buckets) forget(s *scopeState, now time.Time) (records []db.Write) {
 	delete(b.scopes, s.key)
 	if s.host.leave(s) {
 		s.host.mu.Lock()
-		idle := s.host.host.Trips == 0 && s.host.host.InFlight == 0 && s.host.tickets == 0
+		idle := s.host.host.Trips == 0 && s.host.host.InFlight == 0 && s.host.tickets == 0 && !s.host.probing
 		s.host.mu.Unlock()
 		if idle {
 			delete(b.hosts, s.key.Origin)
@@ -68,7 +68,7 @@ func (b *buckets) forget(s *scopeState, now time.Time) (records []db.Write) {
 	}
 	for name, saved := range s.saved {
 		id := bucketID(resource.BucketKey{Scope: s.key, Name: name})
-		records = append(records, db.Write{If: saved.version, Record: db.Record{Space: bucketSpace, ID: id, Owner: b.owner}})
+		records = append(records, db.Write{If: saved.version, Record: db.Record{Space: b.space, ID: id, Owner: b.owner}})
 	}
 	return records
 }

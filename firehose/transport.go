@@ -80,6 +80,7 @@ func (x *exchange) clean(s string) string {
 type reserving struct {
 	base     http.RoundTripper
 	buckets  *buckets
+	probes   *probes // nil: no other shard may reach the same hosts
 	tokens   resource.TokenSource
 	parser   resource.Parser
 	key      []byte // of fingerprints
@@ -99,9 +100,11 @@ func (t *reserving) send(req *http.Request, x *exchange) (*http.Response, error)
 		return nil, &tokenError{fmt.Errorf("the token came too late: %w", context.Cause(req.Context()))}
 	}
 	s := x.state
+	probe := t.probe(req.Context(), s.host, x.jitter)
 	now := time.Now()
-	reserved, d := s.take(x.bucket, now)
+	reserved, d := s.take(x.bucket, now, probe)
 	if reserved == nil {
+		probe.end()
 		return nil, &refusedError{d}
 	}
 	handedOn := false

@@ -21,6 +21,7 @@ import (
 type wishes struct {
 	store db.DB
 	owner db.Owner
+	space string // of the store
 
 	count atomic.Int64 // of byID: none is the usual case, and free
 	mu    sync.RWMutex
@@ -54,7 +55,7 @@ func (v wish) idle(now time.Time) bool {
 	return v == wish{}
 }
 
-// wishSpace is where wishes are kept.
+// wishSpace is where wishes are kept, of all shards but for the suffix.
 const wishSpace = "registry"
 
 // wishRecord is a wish in the store. Spec is set for resources that came by Add:
@@ -75,7 +76,7 @@ type wishRecord struct {
 
 func newWishes(store db.DB, owner db.Owner) *wishes {
 	return &wishes{
-		store: store, owner: owner, byID: map[resource.ID]wish{}, busy: map[resource.ID]chan struct{}{},
+		store: store, owner: owner, space: wishSpace, byID: map[resource.ID]wish{}, busy: map[resource.ID]chan struct{}{},
 		fresh: map[resource.ID]struct{}{}, again: map[resource.ID]resource.Spec{}, leaving: map[resource.ID]uint64{},
 	}
 }
@@ -295,7 +296,7 @@ func (w *wishes) records(ctx context.Context) iter.Seq2[storedWish, error] {
 		if w.store == nil {
 			return
 		}
-		for rec, err := range w.store.Scan(ctx, wishSpace) {
+		for rec, err := range w.store.Scan(ctx, w.space) {
 			if err != nil {
 				yield(storedWish{}, fmt.Errorf("firehose: load wishes: %w", err))
 				return

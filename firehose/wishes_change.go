@@ -126,7 +126,7 @@ func (w *wishes) read(ctx context.Context, all []*wishChange) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	found, err := w.store.Get(ctx, wishSpace, ids...)
+	found, err := w.store.Get(ctx, w.space, ids...)
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func (w *wishes) write(ctx context.Context, all []*wishChange, open []int, f fun
 // for nothing is deleted, which takes no write where there is none.
 func (w *wishes) over(c *wishChange, rec *wishRecord) (next db.Write, needed bool, err error) {
 	read := c.stored.Version
-	next = db.Write{If: read, Record: db.Record{Space: wishSpace, ID: c.id.String(), Version: read + 1, Owner: w.owner}}
+	next = db.Write{If: read, Record: db.Record{Space: w.space, ID: c.id.String(), Version: read + 1, Owner: w.owner}}
 	if *rec == (wishRecord{}) {
 		next.Record.Version = 0
 		return next, read != 0, nil
