@@ -16,7 +16,8 @@ import (
 type session struct {
 	config   *Config
 	client   *kgo.Client
-	implicit bool // the brokers add what is written to the transaction (KIP-890)
+	implicit bool      // the brokers add what is written to the transaction (KIP-890)
+	ended    time.Time // the last transaction
 }
 
 // errBroken says that a session can't go on. A new one ends what it has left.
@@ -84,6 +85,9 @@ func (s *session) close() { s.client.Close() }
 // transact writes records in one transaction. After errOutdated nothing was
 // written. After any other error the outcome is unknown; it may wrap errBroken.
 func (s *session) transact(ctx context.Context, f fence, records []*kgo.Record) error {
+	if s.implicit {
+		s.settle(ctx)
+	}
 	if err := s.client.BeginTransaction(); err != nil {
 		return fmt.Errorf("%w: begin: %w", errBroken, err)
 	}
@@ -97,7 +101,27 @@ func (s *session) transact(ctx context.Context, f fence, records []*kgo.Record) 
 	if err := s.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		return s.abort(fmt.Errorf("commit: %w", err))
 	}
+	s.ended = time.Now()
 	return nil
+}
+
+// settle waits until the transaction before is marked as committed in all its
+// partitions, a millisecond or two after its end. Who writes earlier is kept waiting
+// by the broker, for 20 ms at the least (add.partitions.to.txn.retry.backoff.ms).
+func (s *session) settle(ctx context.Context) {
+	const enough = 50 * time.Millisecond // after that it is the broker's turn
+	req := kmsg.NewPtrDescribeTransactionsRequest()
+	req.TransactionalIDs = []string{s.config.transactionalID()}
+	for time.Since(s.ended) < enough {
+		resp, err := req.RequestWith(ctx, s.client)
+		if err != nil || len(resp.TransactionStates) != 1 || resp.TransactionStates[0].ErrorCode != 0 {
+			return
+		}
+		if state := resp.TransactionStates[0].State; state != "PrepareCommit" && state != "PrepareAbort" {
+			return
+		}
+		time.Sleep(500 * time.Microsecond)
+	}
 }
 
 // abort undoes a transaction, unless err says that it is committed already.
