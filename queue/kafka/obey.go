@@ -1,0 +1,250 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/cannedos/cannedos/firehose"
+	"github.com/cannedos/cannedos/queue"
+	"github.com/cannedos/cannedos/resource"
+)
+
+// Controller carries orders out: [firehose.OS] is one. That what is ordered is so
+// already it says by queue.ErrExists and firehose.ErrUnknown, and that repeating
+// can't help by a *resource.FieldError or queue.ErrRefused.
+type Controller interface {
+	Add(ctx context.Context, specs ...resource.Spec) error
+	Remove(ctx context.Context, id resource.ID) error
+	Pause(ctx context.Context, id resource.ID) error
+	Resume(ctx context.Context, id resource.ID) error
+	SetInterval(ctx context.Context, id resource.ID, interval time.Duration) error
+}
+
+var _ Controller = (*firehose.OS)(nil)
+
+// Obey carries out the orders to a partition, in order, until ctx ends, and then
+// returns nil. It is called by the owner of the partition, in the function that
+// [NewMember] was given, beside what runs over its queue, and ended with it.
+//
+// How far it has come is kept in Config.Group, and written after the orders were
+// carried out: so a crash repeats some, which is harmless, since it repeats the
+// last ones in their order, and ends with what was ordered last. An order that was
+// carried out before is found to be so; a resource that was removed and added again
+// is so once more, and rests as long as it has to.
+//
+// While a partition is handed over, after a silence, two owners may carry out the
+// same orders. The former one changes nothing: its queue is fenced. If the
+// controller keeps what is wanted in a store that both of them share, the
+// former may write the one order that it is at after the new owner has come
+// further; so give the former a context that ends with its partition, as the
+// function of a Member has it.
+//
+// What is left out is what Refused says. An error of the controller that is neither
+// that nor harmless is one of its store: the order is repeated until it succeeds,
+// later and later, up to every 30 seconds, and those behind it wait.
+//
+// The error is that of the configuration, or wraps [ErrUnfit] if the topic is not
+// there or has no such partition.
+func Obey(ctx context.Context, config OrdersConfig, partition int, c Controller) error {
+	conf, err := config.withDefaults()
+	if err != nil {
+		return err
+	}
+	o := &obeying{config: conf, partition: int32(partition), controller: c}
+	err = o.serve(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// obeying is one call of Obey.
+type obeying struct {
+	config     OrdersConfig
+	partition  int32
+	controller Controller
+	admin      *kadm.Client
+}
+
+func (o *obeying) serve(ctx context.Context) error {
+	look, err := kgo.NewClient(o.config.options()...)
+	if err != nil {
+		return fmt.Errorf("kafka: client: %w", err)
+	}
+	defer look.Close()
+	info, err := lookUpLog(ctx, look, o.config.Topic)
+	if err != nil {
+		return err
+	}
+	if int(o.partition) < 0 || int(o.partition) >= info.partitions {
+		return fmt.Errorf("%w: %s has %d partitions: want %d more, as many as the journal", ErrUnfit, o.config.Topic, info.partitions, int(o.partition)+1-info.partitions)
+	}
+	o.admin = kadm.NewClient(look)
+	from, err := o.begin(ctx)
+	if err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(o.config.options(
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{o.config.Topic: {o.partition: from}}),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.FetchMaxWait(time.Second),
+		kgo.FetchMaxPartitionBytes(1<<20),
+		kgo.FetchMaxBytes(1<<20),
+	)...)
+	if err != nil {
+		return fmt.Errorf("kafka: client: %w", err)
+	}
+	defer client.Close()
+	for ctx.Err() == nil {
+		fetches := client.PollRecords(ctx, obeyAtOnce)
+		records := fetches.Records()
+		done := 0
+		for done < len(records) && ctx.Err() == nil {
+			done += o.some(ctx, records[done:])
+		}
+		if done > 0 {
+			o.commit(ctx, records[done-1])
+		}
+		if err := fetches.Err0(); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("kafka: read orders: %w", err)
+		}
+		fetches.EachError(func(_ string, _ int32, err error) {
+			if ctx.Err() == nil {
+				o.config.Logger.Warn("orders: fetch", "topic", o.config.Topic, "partition", o.partition, "err", err)
+			}
+		})
+		if len(records) == 0 && len(fetches.Errors()) > 0 {
+			pause(ctx, time.Second)
+		}
+	}
+	return nil
+}
+
+// obeyAtOnce is how many orders are carried out between two commits.
+const obeyAtOnce = 1024
+
+// begin returns where the orders go on, and waits for a broker that doesn't say.
+func (o *obeying) begin(ctx context.Context) (kgo.Offset, error) {
+	for wait := 250 * time.Millisecond; ; wait = min(2*wait, 30*time.Second) {
+		all, err := o.admin.FetchOffsets(ctx, o.config.Group)
+		if err == nil {
+			at, ok := all.Lookup(o.config.Topic, o.partition)
+			switch {
+			case !ok || at.Err == nil && at.At < 0:
+				return kgo.NewOffset().AtStart(), nil
+			case at.Err == nil:
+				return kgo.NewOffset().At(at.At), nil
+			}
+			err = at.Err
+		}
+		if forbidden(err) {
+			return kgo.Offset{}, fmt.Errorf("kafka: offsets of group %s: %w", o.config.Group, err)
+		}
+		o.config.Logger.Warn("orders: offsets", "group", o.config.Group, "again", wait, "err", err)
+		if !pause(ctx, wait) {
+			return kgo.Offset{}, context.Cause(ctx)
+		}
+	}
+}
+
+// commit writes that an order and all before it are carried out.
+func (o *obeying) commit(ctx context.Context, last *kgo.Record) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	var offsets kadm.Offsets
+	offsets.AddOffset(o.config.Topic, o.partition, last.Offset+1, last.LeaderEpoch)
+	if err := o.admin.CommitAllOffsets(ctx, o.config.Group, offsets); err != nil {
+		o.config.Logger.Warn("orders: commit", "group", o.config.Group, "partition", o.partition, "err", err) // the next one says it, too
+	}
+}
+
+// addAtOnce is how many resources are added by one call.
+const addAtOnce = 256
+
+// some carries out the first order, or, of orders to add that follow each other,
+// several at once. It returns how many; less than one only when ctx has ended.
+func (o *obeying) some(ctx context.Context, records []*kgo.Record) (done int) {
+	var specs []resource.Spec
+	for _, rec := range records[:min(len(records), addAtOnce)] {
+		what, err := decodeOrder(rec.Key, rec.Value)
+		if err != nil || what.verb != orderAdd {
+			break
+		}
+		specs = append(specs, what.spec)
+	}
+	if len(specs) > 1 && o.controller.Add(ctx, specs...) == nil {
+		return len(specs)
+	}
+	if o.one(ctx, records[0]) {
+		return 1
+	}
+	return 0
+}
+
+// one carries out an order, or leaves it out. It reports false when ctx has ended.
+func (o *obeying) one(ctx context.Context, rec *kgo.Record) bool {
+	what, err := decodeOrder(rec.Key, rec.Value)
+	if err != nil {
+		o.refuse(rec, err)
+		return true
+	}
+	log := o.config.Logger.With("order", what.verb, "id", what.id, "partition", o.partition, "offset", rec.Offset)
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 30*time.Second) {
+		err := o.apply(ctx, &what)
+		switch {
+		case err == nil:
+			return true
+		case harmless(err):
+			log.Info("order was carried out before", "err", err)
+			return true
+		case final(err):
+			o.refuse(rec, err)
+			return true
+		case ctx.Err() != nil:
+			return false
+		}
+		log.Warn("order", "again", wait, "err", err)
+		if !pause(ctx, wait) {
+			return false
+		}
+	}
+}
+
+func (o *obeying) apply(ctx context.Context, what *order) error {
+	switch what.verb {
+	case orderAdd:
+		return o.controller.Add(ctx, what.spec)
+	case orderRemove:
+		return o.controller.Remove(ctx, what.id)
+	case orderPause:
+		return o.controller.Pause(ctx, what.id)
+	case orderResume:
+		return o.controller.Resume(ctx, what.id)
+	default:
+		return o.controller.SetInterval(ctx, what.id, what.interval)
+	}
+}
+
+// harmless reports whether an error says that all is as it was ordered.
+func harmless(err error) bool {
+	return errors.Is(err, queue.ErrExists) || errors.Is(err, firehose.ErrUnknown)
+}
+
+// final reports whether an order can't be carried out, however often it is tried.
+func final(err error) bool {
+	_, wrong := errors.AsType[*resource.FieldError](err)
+	return wrong || errors.Is(err, queue.ErrRefused)
+}
+
+func (o *obeying) refuse(rec *kgo.Record, err error) {
+	o.config.Logger.Error("order left out", "topic", rec.Topic, "partition", rec.Partition, "offset", rec.Offset, "err", err)
+	if o.config.Refused != nil {
+		o.config.Refused(rec, err)
+	}
+}
