@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/cannedos/cannedos/firehose"
@@ -111,15 +112,14 @@ func (o *obeying) serve(ctx context.Context) error {
 		if done > 0 {
 			o.commit(ctx, records[done-1])
 		}
-		if err := fetches.Err0(); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("kafka: read orders: %w", err)
-		}
-		fetches.EachError(func(_ string, _ int32, err error) {
-			if ctx.Err() == nil {
-				o.config.Logger.Warn("orders: fetch", "topic", o.config.Topic, "partition", o.partition, "err", err)
+		for _, f := range fetches.Errors() {
+			if ctx.Err() != nil {
+				return nil
 			}
-		})
-		if len(records) == 0 && len(fetches.Errors()) > 0 {
+			if forbidden(f.Err) {
+				return fmt.Errorf("kafka: read %s: %w", o.config.Topic, f.Err)
+			}
+			o.config.Logger.Warn("orders: fetch", "topic", o.config.Topic, "partition", o.partition, "err", f.Err)
 			pause(ctx, time.Second)
 		}
 	}
@@ -133,6 +133,9 @@ const obeyAtOnce = 1024
 func (o *obeying) begin(ctx context.Context) (kgo.Offset, error) {
 	for wait := 250 * time.Millisecond; ; wait = min(2*wait, 30*time.Second) {
 		all, err := o.admin.FetchOffsets(ctx, o.config.Group)
+		if errors.Is(err, kerr.GroupIDNotFound) { // nothing was ever committed
+			return kgo.NewOffset().AtStart(), nil
+		}
 		if err == nil {
 			at, ok := all.Lookup(o.config.Topic, o.partition)
 			switch {
@@ -168,7 +171,8 @@ func (o *obeying) commit(ctx context.Context, last *kgo.Record) {
 const addAtOnce = 256
 
 // some carries out the first order, or, of orders to add that follow each other,
-// several at once. It returns how many; less than one only when ctx has ended.
+// several at once, and one by one if that fails. It returns how many; none only
+// when ctx has ended.
 func (o *obeying) some(ctx context.Context, records []*kgo.Record) (done int) {
 	var specs []resource.Spec
 	for _, rec := range records[:min(len(records), addAtOnce)] {
@@ -181,10 +185,10 @@ func (o *obeying) some(ctx context.Context, records []*kgo.Record) (done int) {
 	if len(specs) > 1 && o.controller.Add(ctx, specs...) == nil {
 		return len(specs)
 	}
-	if o.one(ctx, records[0]) {
-		return 1
+	for done < max(1, len(specs)) && o.one(ctx, records[done]) {
+		done++
 	}
-	return 0
+	return done
 }
 
 // one carries out an order, or leaves it out. It reports false when ctx has ended.
