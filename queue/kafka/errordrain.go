@@ -49,7 +49,11 @@ func (c ErrorDrainConfig) withDefaults() (ErrorDrainConfig, error) {
 
 // ErrorQueues are what an [ErrorDrain] empties: [firehose.OS] has them.
 type ErrorQueues interface {
+	// Errors returns up to limit entries of a queue whose ids are greater than after,
+	// in order of id.
 	Errors(ctx context.Context, name string, after resource.ID, limit int) ([]firehose.Buried, error)
+	// Drain takes resources out of the error queues, and forgets them. Of what is in
+	// none of them it says firehose.ErrUnknown.
 	Drain(ctx context.Context, ids ...resource.ID) error
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -85,7 +86,7 @@ func newDrain(t *testing.T, change func(*ErrorDrainConfig)) (*rig, *graves, *Err
 }
 
 func TestErrorDrain(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r, g, d := newDrain(t, nil)
 		g.bury(t, firehose.QueueAnalyzeError, 0, 300)
 		g.bury(t, firehose.QueuePublishError, 1000, 10)
@@ -109,7 +110,7 @@ func TestErrorDrain(t *testing.T) {
 
 // Nothing leaves its queue before the topic has it.
 func TestErrorDrainFails(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		plug := &cable{}
 		r, g, d := newDrain(t, func(c *ErrorDrainConfig) { c.Interval = 10 * time.Second })
 		plug.rig = r

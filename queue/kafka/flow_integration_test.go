@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ func TestRealSinkRelay(t *testing.T) {
 	begun := time.Now()
 	require.NoError(t, s.Take(t.Context(), most))
 	t.Logf("a body of %d bytes was acknowledged after %v", len(most.Body), time.Since(begun))
-	more := newResponse(t, 5, string(most.Body)+"x")
+	more := newResponse(t, 5, string(most.Body)+strings.Repeat("x", 100))
 	require.ErrorIs(t, s.Take(t.Context(), more), ErrTooLarge)
 
 	const resources, each = 200, 50

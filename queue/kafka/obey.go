@@ -19,10 +19,16 @@ import (
 // already it says by queue.ErrExists and firehose.ErrUnknown, and that repeating
 // can't help by a *resource.FieldError or queue.ErrRefused.
 type Controller interface {
+	// Add lets resources be polled. All that are not in already are in after it,
+	// whatever it says of the others.
 	Add(ctx context.Context, specs ...resource.Spec) error
+	// Remove ends the polling of a resource.
 	Remove(ctx context.Context, id resource.ID) error
+	// Pause keeps a resource from being polled until Resume.
 	Pause(ctx context.Context, id resource.ID) error
+	// Resume ends a pause; that there is none is no error.
 	Resume(ctx context.Context, id resource.ID) error
+	// SetInterval lets a resource be polled no more often than this.
 	SetInterval(ctx context.Context, id resource.ID, interval time.Duration) error
 }
 
@@ -102,10 +108,15 @@ func (o *obeying) serve(ctx context.Context) error {
 		return fmt.Errorf("kafka: client: %w", err)
 	}
 	defer client.Close()
+	next := from.EpochOffset().Offset
 	for ctx.Err() == nil {
 		fetches := client.PollRecords(ctx, obeyAtOnce)
 		records := fetches.Records()
 		done := 0
+		if len(records) > 0 {
+			o.missing(next, records[0])
+			next = records[len(records)-1].Offset + 1
+		}
 		for done < len(records) && ctx.Err() == nil {
 			done += o.some(ctx, records[done:])
 		}
@@ -124,6 +135,13 @@ func (o *obeying) serve(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// missing says when orders are gone before they were read.
+func (o *obeying) missing(next int64, rec *kgo.Record) {
+	if next >= 0 && rec.Offset > next {
+		o.config.Logger.Error("orders are gone before they were read", "topic", rec.Topic, "partition", rec.Partition, "count", rec.Offset-next, "before", rec.Offset)
+	}
 }
 
 // obeyAtOnce is how many orders are carried out between two commits.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -146,7 +147,7 @@ func ids(t *testing.T, uris ...string) (all []resource.ID) {
 }
 
 func TestOrders(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r, o := newOrders(t, 2)
 		require.Equal(t, 2, o.Partitions())
 		a, b := "https://a.example/1?x=1&y=2", "https://a.example/2"
@@ -176,7 +177,7 @@ func TestOrders(t *testing.T) {
 }
 
 func TestOrdersRefusesWhatIsWrong(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, o := newOrders(t, 1)
 		err := o.Add(t.Context(), 0, resource.Spec{URI: "https://a.example/"}, resource.Spec{URI: "ftp://a.example/"})
 		require.ErrorContains(t, err, "specs[1].URI")
@@ -195,7 +196,7 @@ func TestOrdersRefusesWhatIsWrong(t *testing.T) {
 
 // What can't be carried out holds nothing up; what can be later is repeated.
 func TestObeyErrors(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r, o := newOrders(t, 1)
 		id := ids(t, "https://a.example/")
 		require.NoError(t, o.Pause(t.Context(), 0, id...)) // of what nobody knows
@@ -237,7 +238,7 @@ func TestObeyErrors(t *testing.T) {
 // Owners come and go, and their network is cut: every order is carried out, and
 // the last one of each resource last.
 func TestObeyHandedOver(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r, o := newOrders(t, 1)
 		c := newControlled()
 		ended := make(chan struct{})
@@ -284,7 +285,7 @@ func TestObeyHandedOver(t *testing.T) {
 
 // A coordinator that doesn't answer is waited for.
 func TestObeyWaits(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r, o := newOrders(t, 1)
 		require.NoError(t, o.Add(t.Context(), 0, resource.Spec{URI: "https://a.example/"}))
 		fault := r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch, kmsg.OffsetCommit}, Err: kerr.UnknownServerError, Count: -1})

@@ -109,6 +109,9 @@ func (c RelayConfig) withDefaults() (RelayConfig, error) {
 // commit, and more after a sink crashed in the middle of a response with pages: of
 // that the partition holds on to a quarter of an hour.
 //
+// The number of partitions must not be changed while a Sink writes: what it writes of
+// one response would be spread over two of them.
+//
 // A Take that fails is repeated, later and later, up to every 30 seconds, and what
 // comes after it in its partition waits: so a sink that refuses something for good
 // has to say nil for it. Instants of what is taken have no monotonic reading.
@@ -188,7 +191,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.SessionTimeout(r.config.SessionTimeout),
 		kgo.HeartbeatInterval(r.config.SessionTimeout/5),
-		kgo.RebalanceTimeout(r.config.StopTimeout+10*time.Second),
+		kgo.RebalanceTimeout(r.config.StopTimeout+deafAfter+commitTimeout+5*time.Second),
 		kgo.DisableAutoCommit(),
 		// What was polled is in the hands of its partition before the group may give
 		// that away: else it could be taken by the next holding of it, out of order.

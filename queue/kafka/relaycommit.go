@@ -14,6 +14,10 @@ import (
 // release ends what runs over partitions, waits for it, and commits how far it has
 // come, unless the partitions are lost already. The group waits for it.
 func (r *Relay) release(numbers []int32, why error) {
+	by := time.Now().Add(r.config.StopTimeout + deafAfter)
+	if why == ErrLost {
+		by = time.Now().Add(deafAfter)
+	}
 	var all []*relayPart
 	for _, n := range numbers {
 		if p := r.part(n); p != nil {
@@ -22,11 +26,7 @@ func (r *Relay) release(numbers []int32, why error) {
 		}
 	}
 	for _, p := range all {
-		within := r.config.StopTimeout
-		if why == ErrLost {
-			within = 0
-		}
-		if !p.ended(within) {
+		if !p.ended(by) {
 			// Another Take for the partition must not begin beside it: so this Relay ends.
 			r.stop(fmt.Errorf("kafka: relay: partition %d: Take goes on after its context has ended", p.number))
 		}

@@ -85,8 +85,8 @@ func (p *relayPart) end(why error, within time.Duration) {
 const deafAfter = time.Second
 
 // ended waits until the goroutine has ended, and reports whether it has.
-func (p *relayPart) ended(within time.Duration) bool {
-	late := time.NewTimer(within + deafAfter)
+func (p *relayPart) ended(by time.Time) bool {
+	late := time.NewTimer(time.Until(by))
 	defer late.Stop()
 	select {
 	case <-p.done:

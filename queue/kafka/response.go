@@ -6,7 +6,6 @@ import (
 	"maps"
 	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,7 +67,7 @@ const maxPages = 10_000
 
 // unsafeHeaders are those of HTTP that carry what lets somebody in. An answer has
 // hardly any of them, but for Set-Cookie, which a [resource.Response] is without.
-var unsafeHeaders = []string{
+var unsafeHeaders = [...]string{
 	"Set-Cookie", "Set-Cookie2", "Cookie", "Authorization", "Proxy-Authorization",
 	"Authentication-Info", "Proxy-Authentication-Info", "X-Api-Key", "X-Auth-Token", "X-Csrf-Token",
 }
@@ -122,7 +121,7 @@ func responseHeaders(r *resource.Response, take string, page int) ([]kgo.RecordH
 	optional(headCut, r.Cut)
 	all = append(all, kgo.RecordHeader{Key: headResource, Value: encoded})
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
-		if slices.Contains(unsafeHeaders, http.CanonicalHeaderKey(name)) {
+		if slices.Contains(unsafeHeaders[:], http.CanonicalHeaderKey(name)) {
 			continue
 		}
 		for _, value := range r.Header[name] {
@@ -139,21 +138,28 @@ func instantText(t time.Time) string {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// withoutUser takes user name and password out of a URL. A query stays: it is a
-// part of what was asked for, and of what the next page is named by.
+// withoutUser takes user name and password out of a URL, however broken it is. A
+// query stays: it is a part of what was asked for, and of what the next page is
+// named by.
 func withoutUser(uri string) string {
-	if !strings.Contains(uri, "@") {
+	before, after, found := strings.Cut(uri, "//")
+	if !found {
 		return uri
 	}
-	u, err := url.Parse(uri)
-	if err != nil || u.User == nil {
-		return uri
-	}
-	u.User = nil
-	return u.String()
+	return before + "//" + pastUser(after)
 }
 
-// withoutUsers does so in a header that holds URLs.
+// pastUser returns what follows the user in what follows the slashes of a URL.
+func pastUser(s string) string {
+	authority := s
+	if i := strings.IndexAny(s, "/?#<>\"' ;,"); i >= 0 {
+		authority = s[:i]
+	}
+	return s[strings.LastIndexByte(authority, '@')+1:]
+}
+
+// withoutUsers does so in a header that holds URLs, which begin at its beginning or
+// behind a mark, or with a scheme.
 func withoutUsers(name, value string) string {
 	switch http.CanonicalHeaderKey(name) {
 	case "Location", "Content-Location", "Refresh", "Link":
@@ -168,11 +174,10 @@ func withoutUsers(name, value string) string {
 			return b.String()
 		}
 		b.WriteString("//")
-		authority := after
-		if i := strings.IndexAny(after, "/?#<>\"' ;,"); i >= 0 {
-			authority = after[:i]
+		if before == "" || strings.ContainsAny(before[len(before)-1:], ":<>\"'=,; ") {
+			after = pastUser(after)
 		}
-		value = after[strings.LastIndexByte(authority, '@')+1:]
+		value = after
 	}
 }
 
@@ -199,7 +204,7 @@ func decodeResponse(rec *kgo.Record) (*piece, error) {
 			r.Header[name] = append(r.Header[name], string(h.Value))
 			continue
 		}
-		if _, twice := fields[h.Key]; twice && slices.Contains(known, h.Key) {
+		if _, twice := fields[h.Key]; twice && slices.Contains(known[:], h.Key) {
 			return nil, fmt.Errorf("header %s: %w", h.Key, errTwice)
 		}
 		fields[h.Key] = string(h.Value)
@@ -241,7 +246,8 @@ func decodeResponse(rec *kgo.Record) (*piece, error) {
 	return p, nil
 }
 
-var known = []string{
+// known are the headers that are read, or that only people read: each may be there once.
+var known = [...]string{
 	headFormat, headTake, headPage, headPages, headURI, headURL, headStatus, headOutcome, headMediaType,
 	headSent, headReceived, headConfirmed, headETag, headLastModified, headCut, headResource,
 }

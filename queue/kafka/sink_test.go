@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -48,7 +49,7 @@ func fullResponse(t testing.TB) *resource.Response {
 
 // What a Sink has written a Relay gives on, down to the last byte.
 func TestSinkRelay(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newFlow(t, LogTopic{})
 		s := r.sink(t, r.cable())
 		want := []*resource.Response{fullResponse(t), newResponse(t, 2, ""), newResponse(t, 3, "x")}
@@ -113,7 +114,7 @@ func TestSinkSecrets(t *testing.T) {
 	}
 	in := "https://me:" + secret + "@a.example/x"
 	r.URL, r.Resource.Hop, r.Resource.Moved = in, in, in
-	r.Header["Location"] = []string{in, "//u:" + secret + "@host/a//b?c=d@e"}
+	r.Header["Location"] = []string{in, "//u:" + secret + "@host/a//b@c?c=d@e", "https://a%zz:" + secret + "@host"}
 	r.Header["Link"] = []string{"<" + in + ">; rel=next, <https://" + secret + "@b.example?x>; rel=last"}
 	r.Pages[1].URL = in
 	r.Value = secret
@@ -129,12 +130,12 @@ func TestSinkSecrets(t *testing.T) {
 	got, err := decodeResponse(records[0])
 	require.NoError(t, err)
 	require.Equal(t, "https://a.example/x", got.response.URL)
-	require.Equal(t, []string{"https://a.example/x", "//host/a//b?c=d@e"}, got.response.Header["Location"])
+	require.Equal(t, []string{"https://a.example/x", "//host/a//b@c?c=d@e", "https://host"}, got.response.Header["Location"])
 	require.Equal(t, []string{"<https://a.example/x>; rel=next, <https://b.example?x>; rel=last"}, got.response.Header["Link"])
 }
 
 func TestSinkTooLarge(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newFlow(t, LogTopic{MessageBytes: 100_000})
 		s := r.sink(t, r.cable())
 		noise := make([]byte, 200_000)
@@ -168,7 +169,7 @@ func TestSinkTooLarge(t *testing.T) {
 
 // While the replicas are not in sync a Take waits; then it goes on.
 func TestSinkSlowBroker(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newFlow(t, LogTopic{})
 		s := r.sink(t, r.cable())
 		fault := r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
@@ -184,7 +185,7 @@ func TestSinkSlowBroker(t *testing.T) {
 }
 
 func TestSinkErrors(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newFlow(t, LogTopic{})
 		s := r.sink(t, r.cable())
 		response := newResponse(t, 1, "x")
@@ -205,7 +206,7 @@ func TestSinkErrors(t *testing.T) {
 // A Take whose context ends leaves its response on its way. Offered again it isn't
 // written twice.
 func TestSinkOfferedAgain(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newFlow(t, LogTopic{Partitions: 1})
 		c := r.cable()
 		s := r.sink(t, c)
@@ -228,7 +229,7 @@ func TestSinkOfferedAgain(t *testing.T) {
 // Many Takes at once share batches, and one that is impatient takes no others
 // with it.
 func TestSinkShares(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newFlow(t, LogTopic{Partitions: 2})
 		c := r.cable()
 		s := r.sink(t, c)
@@ -269,7 +270,7 @@ func TestSinkConfig(t *testing.T) {
 	for _, want := range []string{"RelayConfig.Brokers", "RelayConfig.StopTimeout", "RelayConfig.TakeTimeout", "RelayConfig.BufferBytes"} {
 		require.ErrorContains(t, err, want)
 	}
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		c := SinkConfig{Cluster: r.plugged(r.cable())}
 		_, err := NewSink(t.Context(), c)
