@@ -6,6 +6,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"sync"
 	"time"
 
 	"github.com/cannedos/cannedos/firehose"
@@ -67,6 +68,36 @@ func ExampleOrders() {
 		log.Println(err)
 	}
 	if err := orders.Close(ctx); err != nil {
+		log.Println(err)
+	}
+}
+
+// The owner of a partition carries the orders to it out, beside its polls.
+func ExampleObey() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	config := kafka.Config{Brokers: cluster.Brokers}
+	member, err := kafka.NewMember(config, func(ctx context.Context, p *kafka.Partition) error {
+		canned, err := firehose.New(firehose.Config{Queue: p.Queue, Sink: firehose.JSONLines(os.Stdout)})
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancel(ctx) // one doesn't go on without the other
+		var obeyed error
+		var obeying sync.WaitGroup
+		obeying.Go(func() {
+			defer cancel()
+			obeyed = kafka.Obey(ctx, config.Orders(), p.Number, canned)
+		})
+		err = canned.Serve(ctx)
+		cancel()
+		obeying.Wait()
+		return errors.Join(err, obeyed)
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := member.Serve(ctx); err != nil {
 		log.Println(err)
 	}
 }

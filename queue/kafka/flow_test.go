@@ -75,9 +75,9 @@ func TestFlow(t *testing.T) {
 		time.Sleep(time.Hour)
 		require.NoError(t, orders.Remove(t.Context(), 0, ids(t, "https://a.example/1", "https://a.example/2", "https://a.example/moved")...))
 		time.Sleep(time.Minute)
-		took := len(got.all)
+		took := len(got.list())
 		time.Sleep(time.Hour)
-		require.Len(t, got.all, took, "nothing is polled any more")
+		require.Len(t, got.list(), took, "nothing is polled any more")
 
 		bodies := got.bodies()
 		require.InDelta(t, 7, len(bodies[ids(t, "https://a.example/1")[0]]), 1)

@@ -89,6 +89,13 @@ func (s *taken) Take(ctx context.Context, r *resource.Response) error {
 	return nil
 }
 
+// list returns what was taken so far.
+func (s *taken) list() []*resource.Response {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all
+}
+
 // bodies returns what was taken of each resource, in order, without what came
 // again.
 func (s *taken) bodies() map[resource.ID][]string {

@@ -51,6 +51,14 @@ var _ Controller = (*firehose.OS)(nil)
 // further; so give the former a context that ends with its partition, as the
 // function of a Member has it.
 //
+// What Pause, Resume and SetInterval have said is the controller's to keep: with a
+// firehose.OS that means a Config.DB that all owners share. Without one, the next
+// owner of the partition doesn't know it.
+//
+// If no owner of a partition runs for longer than the brokers'
+// offsets.retention.minutes, a week unless it was changed, the orders are carried
+// out from the first one that the topic still has.
+//
 // What is left out is what Refused says. An error of the controller that is neither
 // that nor harmless is one of its store: the order is repeated until it succeeds,
 // later and later, up to every 30 seconds, and those behind it wait.
@@ -108,24 +116,32 @@ func (o *obeying) serve(ctx context.Context) error {
 		return fmt.Errorf("kafka: client: %w", err)
 	}
 	defer client.Close()
-	next := from.EpochOffset().Offset
+	return o.read(ctx, client, from.EpochOffset().Offset)
+}
+
+// read carries out what comes from the offset next on; negative: from the beginning.
+func (o *obeying) read(ctx context.Context, client *kgo.Client, next int64) error {
 	for ctx.Err() == nil {
-		fetches := client.PollRecords(ctx, obeyAtOnce)
+		some, cancel := context.WithTimeout(ctx, obeyRefresh)
+		fetches := client.PollRecords(some, obeyAtOnce)
+		quiet := some.Err() != nil
+		cancel()
 		records := fetches.Records()
-		done := 0
 		if len(records) > 0 {
 			o.missing(next, records[0])
-			next = records[len(records)-1].Offset + 1
 		}
-		for done < len(records) && ctx.Err() == nil {
-			done += o.some(ctx, records[done:])
+		for done := 0; done < len(records) && ctx.Err() == nil; {
+			if n := o.some(ctx, records[done:]); n > 0 {
+				done += n
+				next = records[done-1].Offset + 1
+			}
 		}
-		if done > 0 {
-			o.commit(ctx, records[done-1])
+		if next > 0 && (quiet || len(records) > 0) {
+			o.commit(ctx, next)
 		}
 		for _, f := range fetches.Errors() {
-			if ctx.Err() != nil {
-				return nil
+			if quiet {
+				break
 			}
 			if forbidden(f.Err) {
 				return fmt.Errorf("kafka: read %s: %w", o.config.Topic, f.Err)
@@ -144,8 +160,14 @@ func (o *obeying) missing(next int64, rec *kgo.Record) {
 	}
 }
 
-// obeyAtOnce is how many orders are carried out between two commits.
-const obeyAtOnce = 1024
+const (
+	obeyAtOnce = 1024 // orders between two commits
+
+	// After so long without an order it is written again how many were carried out:
+	// brokers forget it after offsets.retention.minutes, a week unless it was changed,
+	// and the next owner would begin with the first order that is left.
+	obeyRefresh = time.Hour
+)
 
 // begin returns where the orders go on, and waits for a broker that doesn't say.
 func (o *obeying) begin(ctx context.Context) (kgo.Offset, error) {
@@ -174,12 +196,12 @@ func (o *obeying) begin(ctx context.Context) (kgo.Offset, error) {
 	}
 }
 
-// commit writes that an order and all before it are carried out.
-func (o *obeying) commit(ctx context.Context, last *kgo.Record) {
+// commit writes that all orders before an offset are carried out.
+func (o *obeying) commit(ctx context.Context, next int64) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	var offsets kadm.Offsets
-	offsets.AddOffset(o.config.Topic, o.partition, last.Offset+1, last.LeaderEpoch)
+	offsets.AddOffset(o.config.Topic, o.partition, next, -1)
 	if err := o.admin.CommitAllOffsets(ctx, o.config.Group, offsets); err != nil {
 		o.config.Logger.Warn("orders: commit", "group", o.config.Group, "partition", o.partition, "err", err) // the next one says it, too
 	}

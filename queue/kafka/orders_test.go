@@ -110,6 +110,12 @@ func (c *controlled) wait(t *testing.T, last string) {
 	}
 }
 
+func (c *controlled) list() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.said
+}
+
 func newOrders(t *testing.T, partitions int) (*rig, *Orders) {
 	r := newRig(t, partitions)
 	c := r.orders(r.cable())
@@ -162,7 +168,7 @@ func TestOrders(t *testing.T) {
 		c := newControlled()
 		stop := r.obey(r.orders(r.cable()), 1, c)
 		c.wait(t, "remove")
-		require.Equal(t, []string{"add 2", "pause", "resume", "set 1h0m0s", "set 1h0m0s", "remove"}, c.said)
+		require.Equal(t, []string{"add 2", "pause", "resume", "set 1h0m0s", "set 1h0m0s", "remove"}, c.list())
 		spec.ID = ids(t, b)[0]
 		require.Equal(t, map[resource.ID]resource.Spec{spec.ID: spec}, c.now)
 		time.Sleep(time.Second)
@@ -172,7 +178,7 @@ func TestOrders(t *testing.T) {
 		require.NoError(t, o.Pause(t.Context(), 1, ids(t, b)...))
 		r.obey(r.orders(r.cable()), 1, c)
 		c.wait(t, "pause")
-		require.Len(t, c.said, 7)
+		require.Len(t, c.list(), 7)
 	})
 }
 
@@ -224,7 +230,7 @@ func TestObeyErrors(t *testing.T) {
 		begun := time.Now()
 		r.obey(config, 0, c)
 		c.wait(t, "set 1h0m0s")
-		require.Equal(t, []string{"add 1", "set 1h0m0s"}, c.said)
+		require.Equal(t, []string{"add 1", "set 1h0m0s"}, c.list())
 		require.Len(t, refused, 3)
 		require.Equal(t, []int64{1, 2}, refused[:2])
 		require.Greater(t, time.Since(begun), time.Second, "it waits between tries")
@@ -283,6 +289,24 @@ func TestObeyHandedOver(t *testing.T) {
 	})
 }
 
+// How far it has come is written again while no orders come.
+func TestObeyRefreshes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, o := newOrders(t, 1)
+		require.NoError(t, o.Add(t.Context(), 0, resource.Spec{URI: "https://a.example/"}))
+		c := newControlled()
+		stop := r.obey(r.orders(r.cable()), 0, c)
+		c.wait(t, "add 1")
+		time.Sleep(time.Second)
+		stop()
+		commits := r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Observe: true, Count: -1})
+		r.obey(r.orders(r.cable()), 0, c)
+		time.Sleep(5*time.Hour + time.Minute)
+		require.EqualValues(t, 5, commits.Hits())
+		require.Len(t, c.list(), 1)
+	})
+}
+
 // A coordinator that doesn't answer is waited for.
 func TestObeyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -292,7 +316,7 @@ func TestObeyWaits(t *testing.T) {
 		c := newControlled()
 		stop := r.obey(r.orders(r.cable()), 0, c)
 		time.Sleep(30 * time.Second)
-		require.Empty(t, c.said)
+		require.Empty(t, c.list())
 		fault.Remove()
 		c.wait(t, "add 1")
 		stop()

@@ -39,7 +39,9 @@ type RelayConfig struct {
 	Topic string
 
 	// Group is the consumer group of the relays that share the work; each group
-	// gets every response. Empty: the Topic, and "/relay".
+	// gets every response. What it has taken is forgotten when no relay of it runs for
+	// longer than the brokers' offsets.retention.minutes, a week unless it was changed.
+	// Empty: the Topic, and "/relay".
 	Group string
 
 	// SessionTimeout is how long a relay may be silent before its partitions are
@@ -106,8 +108,9 @@ func (c RelayConfig) withDefaults() (RelayConfig, error) {
 // StopTimeout, and committed.
 //
 // Not guaranteed: exactly once. A crash repeats what was taken since the last
-// commit, and more after a sink crashed in the middle of a response with pages: of
-// that the partition holds on to a quarter of an hour.
+// commit, and more after a sink crashed in the middle of a response with pages: to
+// that the partition holds on for a quarter of an hour. A relay that is cut off from
+// the brokers goes on with what it has until it notices, while others take it, too.
 //
 // The number of partitions must not be changed while a Sink writes: what it writes of
 // one response would be spread over two of them.

@@ -66,7 +66,7 @@ func TestRelayRepeats(t *testing.T) {
 		a := r.relay(r.cable(), got, nil)
 		got.waitFor(t, 200)
 		complete(t, got.bodies(), 20, 10)
-		require.Len(t, got.all, 200)
+		require.Len(t, got.list(), 200)
 		require.False(t, got.twice)
 		a.stop()
 		<-a.ended
@@ -113,7 +113,7 @@ func TestRelayRebalance(t *testing.T) {
 		got.wait(t, func(all []*resource.Response) bool { return len(all) >= 1200 })
 		time.Sleep(time.Minute)
 		complete(t, got.bodies(), 30, 40)
-		require.Len(t, got.all, 1200, "nobody had to repeat anything")
+		require.Len(t, got.list(), 1200, "nobody had to repeat anything")
 		require.Positive(t, b.Stats().Taken)
 		require.Positive(t, c.Stats().Taken)
 
@@ -168,7 +168,7 @@ func TestRelayStops(t *testing.T) {
 			begun := time.Now()
 			<-a.ended
 			require.Less(t, time.Since(begun), 35*time.Second)
-			require.Len(t, got.all, end.want)
+			require.Len(t, got.list(), end.want)
 			if end.late {
 				require.NoError(t, a.err)
 			}
@@ -197,7 +197,7 @@ func TestRelayUndecodable(t *testing.T) {
 		a := r.relay(r.cable(), got, nil)
 		<-a.ended
 		require.ErrorContains(t, a.err, "topic cannedos-responses, partition 0, offset 1")
-		require.Len(t, got.all, 1)
+		require.Len(t, got.list(), 1)
 
 		var offsets []int64
 		a = r.relay(r.cable(), got, func(c *RelayConfig) {
@@ -311,7 +311,7 @@ func TestRelayAfterCuts(t *testing.T) {
 			return n >= 300
 		})
 		complete(t, got.bodies(), 10, 30)
-		for _, taken := range got.all {
+		for _, taken := range got.list() {
 			require.Len(t, taken.Pages, 3)
 		}
 	})
@@ -382,7 +382,7 @@ func TestRelayCommitFails(t *testing.T) {
 		next := newTaken()
 		b := r.relay(r.cable(), next, nil)
 		time.Sleep(time.Minute)
-		require.Empty(t, next.all)
+		require.Empty(t, next.list())
 		require.Zero(t, b.Stats().Missing)
 	})
 }

@@ -47,8 +47,9 @@ const notYet = -1
 // partial is a response of which pages are still to come.
 type partial struct {
 	piece
-	offset int64 // of its first record
-	begun  time.Time
+	offset int64     // of its first record
+	begun  time.Time // by that record
+	read   time.Time // when it came here
 }
 
 func newRelayPart(r *Relay, n int32) *relayPart {
@@ -213,7 +214,7 @@ func (p *relayPart) missing(rec *kgo.Record) {
 func (p *relayPart) come(rec *kgo.Record) {
 	ready := rec.Offset + 1
 	for id, part := range p.partial {
-		if rec.Timestamp.Sub(part.begun) > partialTimeout {
+		if rec.Timestamp.Sub(part.begun) > partialTimeout && time.Since(part.read) > maxTake {
 			p.leaveOut(id)
 			continue
 		}
@@ -226,7 +227,8 @@ func (p *relayPart) come(rec *kgo.Record) {
 
 // partialTimeout is how long after the first record of a response its last one can
 // come, by the clocks of those who write. A Take that takes longer than maxTake has
-// failed; the rest is for clocks that differ.
+// failed; the rest is for clocks that differ. One that is quite wrong doesn't count
+// before maxTake has passed here, too.
 const partialTimeout = 3 * maxTake
 
 // assemble decodes a record, and returns a response if it is whole by that.
@@ -245,7 +247,7 @@ func (p *relayPart) assemble(rec *kgo.Record) (*resource.Response, error) {
 	case got.page == 0 && got.pages == 0:
 		return got.response, nil
 	case got.page == 0:
-		p.partial[id] = &partial{piece: *got, offset: rec.Offset, begun: rec.Timestamp}
+		p.partial[id] = &partial{piece: *got, offset: rec.Offset, begun: rec.Timestamp, read: time.Now()}
 		return nil, nil
 	case before == nil:
 		p.log.Info("relay: a page of a response that was left out", "key", string(rec.Key), "offset", rec.Offset)
