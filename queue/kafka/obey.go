@@ -53,7 +53,7 @@ var _ Controller = (*firehose.OS)(nil)
 //
 // What Pause, Resume and SetInterval have said is the controller's to keep: with a
 // firehose.OS that means a Config.DB that all owners share. Without one, the next
-// owner of the partition doesn't know it.
+// owner of the partition doesn't know it, unless OrdersConfig.Recall is set.
 //
 // If no owner of a partition runs for longer than the brokers'
 // offsets.retention.minutes, a week unless it was changed, the orders are carried
@@ -69,6 +69,9 @@ func Obey(ctx context.Context, config OrdersConfig, partition int, c Controller)
 	conf, err := config.withDefaults()
 	if err != nil {
 		return err
+	}
+	if partition < 0 || partition >= MaxPartitions {
+		return &FieldError{Field: "partition", Value: fmt.Sprint(partition), Want: fmt.Sprintf("0 to %d", MaxPartitions-1)}
 	}
 	o := &obeying{config: conf, partition: int32(partition), controller: c}
 	err = o.serve(ctx)
@@ -96,14 +99,30 @@ func (o *obeying) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if int(o.partition) < 0 || int(o.partition) >= info.partitions {
-		return fmt.Errorf("%w: %s has %d partitions: want %d more, as many as the journal", ErrUnfit, o.config.Topic, info.partitions, int(o.partition)+1-info.partitions)
+	if int(o.partition) >= info.partitions {
+		return fmt.Errorf("%w: %s has %d partitions, and none that is %d: want as many as the journal has", ErrUnfit, o.config.Topic, info.partitions, o.partition)
 	}
 	o.admin = kadm.NewClient(look)
 	from, err := o.begin(ctx)
 	if err != nil {
 		return err
 	}
+	next := from.EpochOffset().Offset
+	if o.config.Recall && next > 0 {
+		if err := o.recall(ctx, next); err != nil {
+			return err
+		}
+	}
+	client, err := o.client(from)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return o.read(ctx, client, next)
+}
+
+// client reads the partition from an offset on.
+func (o *obeying) client(from kgo.Offset) (*kgo.Client, error) {
 	client, err := kgo.NewClient(o.config.options(
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{o.config.Topic: {o.partition: from}}),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
@@ -113,10 +132,9 @@ func (o *obeying) serve(ctx context.Context) error {
 		kgo.FetchMaxBytes(1<<20),
 	)...)
 	if err != nil {
-		return fmt.Errorf("kafka: client: %w", err)
+		return nil, fmt.Errorf("kafka: client: %w", err)
 	}
-	defer client.Close()
-	return o.read(ctx, client, from.EpochOffset().Offset)
+	return client, nil
 }
 
 // read carries out what comes from the offset next on; negative: from the beginning.
@@ -238,7 +256,13 @@ func (o *obeying) one(ctx context.Context, rec *kgo.Record) bool {
 		o.refuse(rec, err)
 		return true
 	}
-	log := o.config.Logger.With("order", what.verb, "id", what.id, "partition", o.partition, "offset", rec.Offset)
+	return o.carryOut(ctx, what, func(err error) { o.refuse(rec, err) })
+}
+
+// carryOut calls the controller until it has done what was ordered, or refuses it
+// for good. It reports false when ctx has ended.
+func (o *obeying) carryOut(ctx context.Context, what order, refused func(error)) bool {
+	log := o.config.Logger.With("order", what.verb, "id", what.id, "partition", o.partition)
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 30*time.Second) {
 		err := o.apply(ctx, &what)
 		switch {
@@ -248,7 +272,7 @@ func (o *obeying) one(ctx context.Context, rec *kgo.Record) bool {
 			log.Info("order was carried out before", "err", err)
 			return true
 		case final(err):
-			o.refuse(rec, err)
+			refused(err)
 			return true
 		case ctx.Err() != nil:
 			return false

@@ -28,6 +28,13 @@ type OrdersConfig struct {
 	// no members, and must be nobody else's. Empty: the Topic.
 	Group string
 
+	// Recall lets [Obey] begin with what earlier orders have said of pauses and
+	// intervals, as far as the topic still has them: for a controller that forgets
+	// that with its process, such as a firehose.OS without a DB. It is then as it was
+	// ordered last, whatever was said to the controller by other means. Until that is
+	// done, a resource that is to rest may be polled.
+	Recall bool
+
 	// Refused gets each order that is left out, and why: a record that is no order,
 	// such as one of a newer version, or an order that the controller refuses for
 	// good, such as a resource of a profile that it doesn't have. It must not block.

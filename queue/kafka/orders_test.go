@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -286,6 +287,41 @@ func TestObeyHandedOver(t *testing.T) {
 			_, in := c.now[ids(t, fmt.Sprintf("https://a.example/%d", n))[0]]
 			require.Equal(t, n%3 != 0, in, n)
 		}
+	})
+}
+
+// A controller that forgets is told again what has been said of pauses and
+// intervals.
+func TestObeyRecalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, o := newOrders(t, 1)
+		uris := []string{"https://a.example/0", "https://a.example/1", "https://a.example/2", "https://a.example/3"}
+		all := ids(t, uris...)
+		ctx := t.Context()
+		require.NoError(t, o.Add(ctx, 0, resource.List(uris...)...))
+		require.NoError(t, o.Pause(ctx, 0, all...))
+		require.NoError(t, o.Resume(ctx, 0, all[1]))
+		require.NoError(t, o.SetInterval(ctx, 0, time.Hour, all[1], all[2]))
+		require.NoError(t, o.SetInterval(ctx, 0, time.Minute, all[1]))
+		require.NoError(t, o.Remove(ctx, 0, all[2]))
+		require.NoError(t, o.Add(ctx, 0, resource.List(uris[2], uris[0])...))
+		require.NoError(t, o.SetInterval(ctx, 0, 2*time.Hour, all[3]))
+		c := newControlled()
+		config := r.orders(r.cable())
+		config.Recall = true
+		stop := r.obey(config, 0, c)
+		c.wait(t, "set 2h0m0s")
+		time.Sleep(time.Second)
+		stop()
+		before := len(c.list())
+
+		require.NoError(t, o.Remove(ctx, 0, all[3]))
+		delete(c.now, all[0]) // it has ended otherwise
+		r.obey(config, 0, c)
+		c.wait(t, "remove")
+		again := c.list()[before:]
+		slices.Sort(again)
+		require.Equal(t, []string{"pause", "remove", "set 1m0s", "set 2h0m0s"}, again)
 	})
 }
 
