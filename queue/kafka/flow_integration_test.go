@@ -119,6 +119,7 @@ func TestRealOrders(t *testing.T) {
 	require.NoError(t, CreateOrdersTopic(t.Context(), config, LogTopic{Replicas: 1, Partitions: 3}))
 	o, err := NewOrders(t.Context(), config)
 	require.NoError(t, err)
+	config.Recall = true
 	c := newControlled()
 	for i := range 3 {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -131,6 +132,6 @@ func TestRealOrders(t *testing.T) {
 		cancel()
 		require.NoError(t, <-ended)
 	}
-	require.Len(t, c.said, 6, "%v", c.said)
+	require.Len(t, c.said, 6+1+2, "the second and the third were told of intervals again: %v", c.said)
 	require.NoError(t, o.Close(t.Context()))
 }

@@ -62,7 +62,9 @@ type RelayConfig struct {
 
 	// BufferBytes and BufferRecords bound what waits in memory for its Take. Each
 	// partition has its share, and goes beyond it by what one fetch brings: about a
-	// MiB, or one record. Zero: [DefaultBufferBytes], [DefaultBufferRecords].
+	// MiB, or one record. A response of which pages are still to come is held beside
+	// that: at most one of each resource from each Sink, for the quarter of an hour
+	// that they may take. Zero: [DefaultBufferBytes], [DefaultBufferRecords].
 	BufferBytes, BufferRecords int
 
 	// Undecodable gets each record that is no response, such as one of a newer

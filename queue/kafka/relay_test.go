@@ -419,3 +419,28 @@ func TestRelayForbidden(t *testing.T) {
 		require.ErrorIs(t, a.Serve(t.Context()), ErrServing)
 	})
 }
+
+// A Take that is deaf to the end of its context, when its partition is given away,
+// ends its relay, since no other Take may begin beside it there.
+func TestRelayDeaf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newFlow(t, LogTopic{Partitions: 2})
+		s := r.sink(t, r.cable())
+		publish(t, s, 10, 1)
+		release := make(chan struct{})
+		defer close(release)
+		deaf := newTaken()
+		deaf.refuse = func(context.Context, int, *resource.Response) error {
+			<-release
+			return nil
+		}
+		a := r.relay(r.cable(), deaf, nil)
+		time.Sleep(10 * time.Second)
+		got := newTaken()
+		r.relay(r.cable(), got, nil)
+		<-a.ended
+		require.ErrorContains(t, a.err, "goes on after its context has ended")
+		got.waitFor(t, 10)
+		complete(t, got.bodies(), 10, 1)
+	})
+}

@@ -281,3 +281,27 @@ func TestSinkConfig(t *testing.T) {
 		require.ErrorContains(t, CreateResponsesTopic(t.Context(), c, LogTopic{Replicas: 100, MessageBytes: 1}), "LogTopic.Replicas")
 	})
 }
+
+// Close waits for what is on its way, and gives it up when its context ends.
+func TestSinkClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newFlow(t, LogTopic{})
+		for _, c := range []struct {
+			heals time.Duration
+			want  error
+		}{{5 * time.Second, nil}, {time.Hour, queue.ErrClosed}} {
+			s := r.sink(t, r.cable())
+			fault := r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
+			time.AfterFunc(c.heals, fault.Remove)
+			took := make(chan error, 1)
+			go func() { took <- s.Take(context.Background(), newResponse(t, 1, "x")) }()
+			time.Sleep(time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			err := s.Close(ctx)
+			cancel()
+			require.ErrorIs(t, <-took, c.want)
+			require.Equal(t, c.want == nil, err == nil, "%v", err)
+			time.Sleep(2 * time.Hour)
+		}
+	})
+}
