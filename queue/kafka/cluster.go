@@ -14,9 +14,9 @@ import (
 	"github.com/cannedos/cannedos/db"
 )
 
-// Cluster says how to reach a cluster. It is a part of the configuration of all
-// that is not the journal itself: [SinkConfig], [RelayConfig], [OrdersConfig] and
-// [ErrorDrainConfig]. [Config.Cluster] gives that of a journal.
+// Cluster says how to reach a cluster. It is a part of each configuration of
+// this package: [Config], [SinkConfig], [RelayConfig], [OrdersConfig] and
+// [ErrorDrainConfig].
 type Cluster struct {
 	// Brokers are some brokers of the cluster, as host:port; the rest is found
 	// through them. At least one.
@@ -35,20 +35,28 @@ type Cluster struct {
 	Logger *slog.Logger
 
 	// Client are further options of each client that is made, for what has no
-	// field here. They must leave group, partitioner, acknowledgements and the size
-	// of batches alone.
+	// field here. They must leave groups, transactions, isolation, partitioner,
+	// acknowledgements and the size of batches alone.
 	Client []kgo.Opt
-}
-
-// Cluster returns the part of c that says how to reach the cluster.
-func (c Config) Cluster() Cluster {
-	return Cluster{Brokers: c.Brokers, TLS: c.TLS, SASL: c.SASL, Logger: c.Logger, Client: c.Client}
 }
 
 // options are those that all clients have.
 func (c *Cluster) options(more ...kgo.Opt) []kgo.Opt {
-	all := Config{Brokers: c.Brokers, TLS: c.TLS, SASL: c.SASL, Logger: c.Logger, Client: c.Client}
-	return all.options(more...)
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.ClientID("cannedos"),
+		kgo.WithLogger(clientLog{c.Logger}),
+		// A broker that comes back should be noticed soon.
+		kgo.MetadataMinAge(250 * time.Millisecond),
+	}
+	if c.TLS != nil {
+		opts = append(opts, kgo.DialTLSConfig(c.TLS))
+	}
+	if c.SASL != nil {
+		opts = append(opts, kgo.SASL(c.SASL))
+	}
+	opts = append(opts, more...)
+	return append(opts, c.Client...)
 }
 
 // complaints collects what is wrong with the configuration named in.

@@ -2,16 +2,9 @@ package kafka
 
 import (
 	"cmp"
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"regexp"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sasl"
 
 	"github.com/cannedos/cannedos/db"
 	"github.com/cannedos/cannedos/queue"
@@ -27,9 +20,8 @@ const (
 
 // Config says how to reach a cluster, and which topic is the journal.
 type Config struct {
-	// Brokers are some brokers of the cluster, as host:port; the rest is found
-	// through them. At least one.
-	Brokers []string
+	// Cluster says how to reach the brokers.
+	Cluster
 
 	// Topic is the journal, made by [CreateTopic]. It must be used for nothing
 	// else. Empty: [DefaultTopic].
@@ -45,14 +37,6 @@ type Config struct {
 	// back under its name ends what it has left half written at once; else that
 	// takes TransactionTimeout, and up to ten seconds more. Empty: a random one.
 	Instance string
-
-	// TLS, if given, is how connections are encrypted and brokers verified; it
-	// must not be changed afterwards. Nil: everything is sent in the clear.
-	TLS *tls.Config
-
-	// SASL, if given, is how to log in: see the packages below
-	// github.com/twmb/franz-go/pkg/sasl.
-	SASL sasl.Mechanism
 
 	// SessionTimeout is how long a member may be silent before its partitions are
 	// given to others: what a crash costs. Zero: [DefaultSessionTimeout]. The
@@ -71,22 +55,13 @@ type Config struct {
 
 	// Memory bounds what the queue of each partition holds.
 	Memory queue.MemoryConfig
-
-	// Logger gets what happens to partitions, and what the client has to say, one
-	// level lower than the client says it. Nil: nobody.
-	Logger *slog.Logger
-
-	// Client are further options of each client that is made, for what has no
-	// field here. They must leave group, transactions, isolation, partitioner and
-	// acknowledgements alone.
-	Client []kgo.Opt
 }
 
-// FieldError says which field of a [Config] or a [Topic] is out of its bounds.
+// FieldError says which field of a configuration is out of its bounds.
 type FieldError struct {
 	Field string // such as "Config.Brokers[0]"
-	Value string
-	Want  string
+	Value string // that it has, as Go would write it
+	Want  string // what it may be
 }
 
 func (e *FieldError) Error() string {
@@ -106,62 +81,20 @@ func (c Config) withDefaults() (Config, error) {
 	c.SessionTimeout = cmp.Or(c.SessionTimeout, DefaultSessionTimeout)
 	c.StopTimeout = cmp.Or(c.StopTimeout, DefaultStopTimeout)
 	c.TransactionTimeout = cmp.Or(c.TransactionTimeout, DefaultTransactionTimeout)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	var wrong []error
-	complain := func(field, value, want string) {
-		wrong = append(wrong, &FieldError{Field: "Config." + field, Value: value, Want: want})
-	}
-	if len(c.Brokers) == 0 {
-		complain("Brokers", "none", "at least one host:port")
-	}
-	for i, b := range c.Brokers {
-		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
-			complain(fmt.Sprintf("Brokers[%d]", i), fmt.Sprintf("%q", b), "host:port")
-		}
-	}
-	if !names.MatchString(c.Topic) || c.Topic == "." || c.Topic == ".." {
-		complain("Topic", fmt.Sprintf("%q", c.Topic), "1 to 249 letters, digits, dots, underscores and hyphens")
-	}
-	for _, n := range []struct{ field, name string }{{"Group", c.Group}, {"Instance", c.Instance}} {
-		if err := db.CheckKeys(n.name); err != nil || len(n.name) > maxName {
-			complain(n.field, fmt.Sprintf("%q", n.name), "valid UTF-8 of 1 to 249 bytes")
-		}
-	}
+	w := complaints{in: "Config"}
+	w.cluster(&c.Cluster)
+	w.topic(c.Topic)
+	w.name("Group", c.Group)
+	w.name("Instance", c.Instance)
 	const most = 15 * time.Minute // transaction.max.timeout.ms, unless it was changed
-	for _, t := range []struct {
-		field string
-		value time.Duration
-	}{{"SessionTimeout", c.SessionTimeout}, {"StopTimeout", c.StopTimeout}, {"TransactionTimeout", c.TransactionTimeout}} {
-		if t.value < time.Second || t.value > most {
-			complain(t.field, t.value.String(), "1s to 15m, or 0 for the default")
-		}
-	}
+	w.wait("SessionTimeout", c.SessionTimeout, time.Second, most)
+	w.wait("StopTimeout", c.StopTimeout, time.Second, most)
+	w.wait("TransactionTimeout", c.TransactionTimeout, time.Second, most)
 	if _, err := queue.NewMemory(c.Memory); err != nil {
-		wrong = append(wrong, fmt.Errorf("kafka: Config.Memory: %w", err))
+		w.all = append(w.all, fmt.Errorf("kafka: Config.Memory: %w", err))
 	}
-	return c, errors.Join(wrong...)
+	return c, w.err()
 }
 
 // transactionalID is what the brokers know the writer of this process by.
 func (c *Config) transactionalID() string { return c.Group + "/" + c.Instance }
-
-// options are those that all clients have.
-func (c *Config) options(more ...kgo.Opt) []kgo.Opt {
-	opts := []kgo.Opt{
-		kgo.SeedBrokers(c.Brokers...),
-		kgo.ClientID("cannedos"),
-		kgo.WithLogger(clientLog{c.Logger}),
-		// A broker that comes back should be noticed soon.
-		kgo.MetadataMinAge(250 * time.Millisecond),
-	}
-	if c.TLS != nil {
-		opts = append(opts, kgo.DialTLSConfig(c.TLS))
-	}
-	if c.SASL != nil {
-		opts = append(opts, kgo.SASL(c.SASL))
-	}
-	opts = append(opts, more...)
-	return append(opts, c.Client...)
-}

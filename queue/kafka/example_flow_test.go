@@ -59,7 +59,7 @@ func ExampleRelay() {
 // A third one says what shall be polled.
 func ExampleOrders() {
 	ctx := context.Background()
-	orders, err := kafka.NewOrders(ctx, kafka.Config{Brokers: cluster.Brokers}.Orders())
+	orders, err := kafka.NewOrders(ctx, kafka.Config{Cluster: cluster}.Orders())
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func ExampleOrders() {
 func ExampleObey() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	config := kafka.Config{Brokers: cluster.Brokers}
+	config := kafka.Config{Cluster: cluster}
 	member, err := kafka.NewMember(config, func(ctx context.Context, p *kafka.Partition) error {
 		canned, err := firehose.New(firehose.Config{Queue: p.Queue, Sink: firehose.JSONLines(os.Stdout)})
 		if err != nil {

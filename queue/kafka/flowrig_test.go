@@ -17,7 +17,7 @@ import (
 
 // plugged is the cluster as a process sees it that has this cable.
 func (r *rig) plugged(c *cable) Cluster {
-	all := r.config.Cluster()
+	all := r.config.Cluster
 	all.Client = []kgo.Opt{kgo.Dialer(c.dial)}
 	return all
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -216,7 +217,8 @@ func requireAll(t testing.TB, p *process, j judged, partitions, resources int) {
 			if _, err := part.Queue.Open(t.Context()); err == nil {
 				break
 			}
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
+			part = p.part(t, n)
 		}
 		depths, err := part.Queue.(queue.Depther).Depths(t.Context())
 		require.NoError(t, err)
@@ -251,7 +253,7 @@ func TestHistory(t *testing.T) {
 	seed := seedOf(t)
 	for round := range uint64(2) {
 		t.Run(fmt.Sprint(round), func(t *testing.T) {
-			bubble(t, func(t *testing.T) { testHistory(t, rand.New(rand.NewPCG(seed, round))) })
+			synctest.Test(t, func(t *testing.T) { testHistory(t, rand.New(rand.NewPCG(seed, round))) })
 		})
 	}
 }

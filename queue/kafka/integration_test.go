@@ -26,7 +26,7 @@ func newRealRig(t testing.TB, partitions int) *rig {
 		t.Skip("no Kafka: set CANNEDOS_KAFKA to host:port, or start one with: go run ./internal/servers/with go test -tags integration ./queue/kafka")
 	}
 	r := &rig{t: t, dial: new(net.Dialer).DialContext, config: Config{
-		Brokers: []string{broker}, Topic: fmt.Sprintf("test-%016x", rand.Uint64()), Logger: testLog(t),
+		Cluster: Cluster{Brokers: []string{broker}, Logger: testLog(t)}, Topic: fmt.Sprintf("test-%016x", rand.Uint64()),
 		SessionTimeout: 6 * time.Second,
 	}}
 	r.createTopic(partitions)

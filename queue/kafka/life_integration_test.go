@@ -68,9 +68,11 @@ func (c *child) run() error {
 		go cable.rattle()
 	}
 	config := Config{
-		Brokers: []string{c.Broker}, Topic: c.Topic, SessionTimeout: 6 * time.Second,
-		Logger: slog.New(slog.NewTextHandler(log, nil)).With("process", c.Name),
-		Client: []kgo.Opt{kgo.Dialer(cable.dial)},
+		Cluster: Cluster{
+			Brokers: []string{c.Broker}, Logger: slog.New(slog.NewTextHandler(log, nil)).With("process", c.Name),
+			Client: []kgo.Opt{kgo.Dialer(cable.dial)},
+		},
+		Topic: c.Topic, SessionTimeout: 6 * time.Second,
 	}
 	runs := make(chan int, 1)
 	runs <- 0
@@ -85,14 +87,17 @@ func (c *child) run() error {
 	return m.Serve(ctx)
 }
 
+// rest paces what is done to processes and servers.
+func rest(d time.Duration) { <-time.After(d) }
+
 // rattle cuts connections, loses answers, and leaves connections half open.
 func (c *cable) rattle() {
 	for {
-		time.Sleep(rand.N(4 * time.Second))
+		rest(rand.N(4 * time.Second))
 		switch rand.IntN(4) {
 		case 0:
 			c.pull()
-			time.Sleep(rand.N(4 * time.Second))
+			rest(rand.N(4 * time.Second))
 			c.plug()
 		case 1, 2:
 			c.loseAnswer()
@@ -170,10 +175,10 @@ func testLife(t *testing.T, r *rig, partitions int, within time.Duration, fragil
 	f := newFamily(t, r)
 	all := []*exec.Cmd{f.start(fragile), f.start(fragile), f.start(fragile)}
 	for begun := time.Now(); time.Since(begun) < within; {
-		time.Sleep(2*time.Second + rand.N(3*time.Second))
+		rest(2*time.Second + rand.N(3*time.Second))
 		do(f, all, rand.IntN(len(all)))
 	}
-	time.Sleep(15 * time.Second) // everything is in somebody's hands again
+	rest(15 * time.Second) // everything is in somebody's hands again
 	moves := f.judge().moves
 	require.Eventually(t, func() bool { return f.judge().moves > moves }, 2*time.Minute, time.Second, "they go on")
 	for _, c := range all {
@@ -201,7 +206,7 @@ func TestKill(t *testing.T) {
 			all[i] = f.start(false)
 		case 2:
 			f.signal(all[i], syscall.SIGSTOP)
-			time.Sleep(8*time.Second + rand.N(10*time.Second))
+			rest(8*time.Second + rand.N(10*time.Second))
 			f.signal(all[i], syscall.SIGCONT)
 		case 3:
 			f.signal(all[i], syscall.SIGTERM)
@@ -242,7 +247,7 @@ func TestBroker(t *testing.T) {
 			require.NoError(t, broker.Start(t.Context()))
 		case 2:
 			require.NoError(t, broker.Freeze())
-			time.Sleep(3 * time.Second)
+			rest(3 * time.Second)
 			require.NoError(t, broker.Thaw())
 		}
 	})

@@ -3,15 +3,10 @@ package kafka
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -48,10 +43,6 @@ type LogTopic struct {
 	// Settings are further ones of the topic, or others than the usual.
 	Settings map[string]string
 }
-
-// ErrUnfit says that a topic can't be used for what it is named for. The text
-// says why.
-var ErrUnfit = errors.New("kafka: the topic is unfit")
 
 // CreateResponsesTopic makes the topic of a [Sink], and changes nothing if it is
 // there. It is a step of its own, so that the processes need no right to create
@@ -110,12 +101,7 @@ func (t *LogTopic) settings() map[string]*string {
 		"min.insync.replicas":            strconv.Itoa(max(1, t.Replicas-1)),
 		"unclean.leader.election.enable": "false",
 	}
-	maps.Copy(all, t.Settings)
-	values := make(map[string]*string, len(all))
-	for k, v := range all {
-		values[k] = &v
-	}
-	return values
+	return withSettings(all, t.Settings)
 }
 
 func createLog(ctx context.Context, cluster *Cluster, topic string, t LogTopic, retention time.Duration) error {
@@ -126,83 +112,14 @@ func createLog(ctx context.Context, cluster *Cluster, topic string, t LogTopic, 
 	if err := t.check(); err != nil {
 		return err
 	}
+	if err := createTopic(ctx, cluster, topic, t.Partitions, t.Replicas, t.settings()); err != nil {
+		return err
+	}
 	client, err := kgo.NewClient(cluster.options()...)
 	if err != nil {
-		return fmt.Errorf("kafka: create topic %s: client: %w", topic, err)
+		return fmt.Errorf("kafka: check topic %s: client: %w", topic, err)
 	}
 	defer client.Close()
-	_, err = kadm.NewClient(client).CreateTopic(ctx, int32(t.Partitions), int16(t.Replicas), t.settings(), topic)
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("kafka: create topic %s: %w", topic, err)
-	}
-	_, err = lookUpLog(ctx, client, topic)
+	_, err = lookUp(ctx, client, topic, "delete")
 	return err
-}
-
-// logInfo is what a topic is like.
-type logInfo struct {
-	partitions   int
-	messageBytes int // of a batch
-}
-
-// lookUpLog returns what a topic is like, or an error that wraps ErrUnfit if it
-// is not there or would lose what it is given.
-func lookUpLog(ctx context.Context, client *kgo.Client, topic string) (info logInfo, err error) {
-	admin := kadm.NewClient(client)
-	// One that was just made is not known to every broker at once.
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		info.partitions, err = countPartitions(ctx, admin, topic)
-		if !errors.Is(err, kerr.UnknownTopicOrPartition) || wait > 800*time.Millisecond {
-			break
-		}
-		if !pause(ctx, wait) {
-			return info, fmt.Errorf("kafka: check topic %s: %w", topic, context.Cause(ctx))
-		}
-	}
-	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return info, fmt.Errorf("%w: %s is not there", ErrUnfit, topic)
-	}
-	if err != nil {
-		return info, fmt.Errorf("kafka: check topic %s: %w", topic, err)
-	}
-	described, err := admin.DescribeTopicConfigs(ctx, topic)
-	if err == nil && len(described) != 1 {
-		err = errors.New("the answer does not name it")
-	}
-	if err == nil {
-		err = described[0].Err
-	}
-	if err != nil {
-		return info, fmt.Errorf("kafka: check the settings of topic %s: %w", topic, err)
-	}
-	for _, s := range described[0].Configs {
-		value := s.MaybeValue()
-		switch s.Key {
-		case "cleanup.policy":
-			if strings.TrimSpace(value) != "delete" {
-				return info, fmt.Errorf("%w: %s has cleanup.policy %q: want delete, or records go while they are needed", ErrUnfit, topic, value)
-			}
-		case "unclean.leader.election.enable":
-			if value == "true" {
-				return info, fmt.Errorf("%w: %s has unclean.leader.election.enable true: want false, or what was acknowledged is lost", ErrUnfit, topic)
-			}
-		case "max.message.bytes":
-			if info.messageBytes, err = strconv.Atoi(value); err != nil {
-				return info, fmt.Errorf("kafka: check topic %s: max.message.bytes: %w", topic, err)
-			}
-		}
-	}
-	return info, nil
-}
-
-// pause waits for d, and reports whether ctx still lives.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -93,8 +94,8 @@ var (
 	ErrLost = fmt.Errorf("kafka: the partition was lost: %w", queue.ErrFenced)
 )
 
-// ErrServing says that a Member serves already: one Member serves once.
-var ErrServing = errors.New("kafka: the Member serves, or has served, already")
+// ErrServing says that a [Member] or [Relay] serves already: each serves once.
+var ErrServing = errors.New("kafka: it serves, or has served, already")
 
 // readers is how many partitions are read at a time.
 const readers = 4
@@ -171,7 +172,12 @@ func (m *Member) Serve(ctx context.Context) error {
 	group.PauseFetchTopics(m.config.Topic) // a partition is read by its queue, when it is opened
 	<-m.ctx.Done()
 	err = m.handOver()
-	group.Close() // leaves the group
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	if gone := group.LeaveGroupContext(leaving); gone != nil {
+		m.config.Logger.Warn("the group was not left: it waits for the session timeout", "err", gone)
+	}
+	group.Close()
 	if why := context.Cause(m.ctx); ctx.Err() == nil {
 		err = errors.Join(why, err)
 	}
@@ -183,7 +189,7 @@ func (m *Member) awaitTopic(ctx context.Context) (count int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.config.SessionTimeout)
 	defer cancel()
 	for {
-		if count, err = checkTopic(ctx, &m.config); err == nil || errors.Is(err, ErrTopic) {
+		if count, err = checkTopic(ctx, &m.config); err == nil || errors.Is(err, ErrUnfit) {
 			return count, err
 		}
 		select {
@@ -193,6 +199,9 @@ func (m *Member) awaitTopic(ctx context.Context) (count int, err error) {
 		}
 	}
 }
+
+// leaveTimeout is how long the group is told that we leave.
+const leaveTimeout = 5 * time.Second
 
 // present returns what a transaction proves that it may be written by.
 func (m *Member) present() fence {
@@ -215,11 +224,19 @@ func (m *Member) capture(client *kgo.Client) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if member != m.fence.member {
-		for _, h := range m.holding {
+		m.loseLocked()
+	}
+	m.fence = fence{member: member, generation: generation}
+}
+
+// loseLocked lets nothing more be written to any partition, those included that are
+// being handed over.
+func (m *Member) loseLocked() {
+	for _, all := range []map[int32]*holding{m.holding, m.ending} {
+		for _, h := range all {
 			h.lose(errFenced)
 		}
 	}
-	m.fence = fence{member: member, generation: generation}
 }
 
 // assigned is called in each generation, with the partitions that are new.
@@ -257,10 +274,8 @@ func (m *Member) revoked(_ context.Context, client *kgo.Client, topics map[strin
 func (m *Member) lost(context.Context, *kgo.Client, map[string][]int32) {
 	m.mu.Lock()
 	m.fence = fence{}
+	m.loseLocked()
 	all := slices.Collect(maps.Keys(m.holding))
-	for _, h := range m.holding {
-		h.lose(errFenced)
-	}
 	m.mu.Unlock()
 	m.release(all, ErrLost)
 }
@@ -379,7 +394,7 @@ func (h *holding) once() (err error) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("kafka: partition %d: panic: %v\n%s", h.number, v, stack())
+			err = fmt.Errorf("kafka: partition %d: panic: %v\n%s", h.number, v, debug.Stack())
 		}
 		err = errors.Join(err, q.Close())
 	}()

@@ -95,7 +95,7 @@ func (o *obeying) serve(ctx context.Context) error {
 		return fmt.Errorf("kafka: client: %w", err)
 	}
 	defer look.Close()
-	info, err := lookUpLog(ctx, look, o.config.Topic)
+	info, err := lookUp(ctx, look, o.config.Topic, "delete")
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ type OrdersConfig struct {
 // "/orders".
 func (c Config) Orders() OrdersConfig {
 	topic := cmp.Or(c.Topic, DefaultTopic)
-	return OrdersConfig{Cluster: c.Cluster(), Topic: topic + "-orders", Group: cmp.Or(c.Group, topic) + "/orders"}
+	return OrdersConfig{Cluster: c.Cluster, Topic: topic + "-orders", Group: cmp.Or(c.Group, topic) + "/orders"}
 }
 
 func (c OrdersConfig) withDefaults() (OrdersConfig, error) {

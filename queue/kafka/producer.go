@@ -27,7 +27,7 @@ var ErrTooLarge = fmt.Errorf("%w: larger than a record of the topic may be", que
 type producer struct {
 	client *kgo.Client
 	topic  string
-	info   logInfo
+	info   topicInfo
 	limit  int // bytes of a record
 	room   room
 	closed chan struct{}
@@ -48,7 +48,7 @@ func openProducer(ctx context.Context, c *Cluster, topic string, limit int, more
 	if err != nil {
 		return nil, fmt.Errorf("kafka: client: %w", err)
 	}
-	info, err := lookUpLog(ctx, look, topic)
+	info, err := lookUp(ctx, look, topic, "delete")
 	look.Close()
 	if err != nil {
 		return nil, err

@@ -182,7 +182,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("kafka: client: %w", err)
 	}
-	_, err = lookUpLog(ctx, look, r.config.Topic)
+	_, err = lookUp(ctx, look, r.config.Topic, "delete")
 	look.Close()
 	if err != nil {
 		return err
@@ -198,6 +198,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 		kgo.HeartbeatInterval(r.config.SessionTimeout/5),
 		kgo.RebalanceTimeout(r.config.StopTimeout+deafAfter+commitTimeout+5*time.Second),
 		kgo.DisableAutoCommit(),
+		kgo.MaxVersions(commitVersions()),
 		// What was polled is in the hands of its partition before the group may give
 		// that away: else it could be taken by the next holding of it, out of order.
 		kgo.BlockRebalanceOnPoll(),

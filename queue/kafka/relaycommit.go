@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // release ends what runs over partitions, waits for it, and commits how far it has
@@ -73,22 +74,41 @@ func (r *Relay) commit(ctx context.Context) {
 	if len(offsets) == 0 {
 		return
 	}
-	r.client.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{r.config.Topic: offsets},
-		func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
-			if err != nil {
-				if !errors.Is(err, context.Canceled) {
-					r.config.Logger.Warn("relay: commit", "topic", r.config.Topic, "err", err)
-				}
-				return
+	// By a request of our own: the client's commits keep the group from being joined
+	// meanwhile.
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group = r.config.Group
+	req.MemberID, req.Generation = r.client.GroupMetadata()
+	t := kmsg.NewOffsetCommitRequestTopic()
+	t.Topic = r.config.Topic
+	for n, o := range offsets {
+		p := kmsg.NewOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset, p.LeaderEpoch = n, o.Offset, o.Epoch
+		t.Partitions = append(t.Partitions, p)
+	}
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(ctx, r.client)
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			r.config.Logger.Warn("relay: commit", "topic", r.config.Topic, "err", err)
+		}
+		return
+	}
+	for _, t := range resp.Topics {
+		for _, answer := range t.Partitions {
+			if err := kerr.ErrorForCode(answer.ErrorCode); err != nil {
+				r.config.Logger.Warn("relay: commit", "topic", r.config.Topic, "partition", answer.Partition, "err", err)
+			} else if p := parts[answer.Partition]; p != nil {
+				p.wrote(offsets[answer.Partition].Offset)
 			}
-			for _, t := range resp.Topics {
-				for _, answer := range t.Partitions {
-					if err := kerr.ErrorForCode(answer.ErrorCode); err != nil {
-						r.config.Logger.Warn("relay: commit", "topic", r.config.Topic, "partition", answer.Partition, "err", err)
-					} else if p := parts[answer.Partition]; p != nil {
-						p.wrote(offsets[answer.Partition].Offset)
-					}
-				}
-			}
-		})
+		}
+	}
+}
+
+// commitVersions are those of the protocol in which a commit names topics by their
+// names: from version 10 on it does so by their ids.
+func commitVersions() *kversion.Versions {
+	v := kversion.Stable()
+	v.SetMaxKeyVersion(kmsg.OffsetCommit.Int16(), 9)
+	return v
 }

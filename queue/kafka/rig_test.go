@@ -34,7 +34,7 @@ func newRig(t *testing.T, partitions int, opts ...kfake.Opt) *rig {
 	}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(cluster.Close)
-	r := &rig{t: t, cluster: cluster, dial: network.DialContext, config: Config{Brokers: cluster.ListenAddrs(), Logger: testLog(t)}}
+	r := &rig{t: t, cluster: cluster, dial: network.DialContext, config: Config{Cluster: Cluster{Brokers: cluster.ListenAddrs(), Logger: testLog(t)}}}
 	r.createTopic(partitions)
 	return r
 }

@@ -85,6 +85,10 @@ func (s *session) close() { s.client.Close() }
 // transact writes records in one transaction. After errOutdated nothing was
 // written. After any other error the outcome is unknown; it may wrap errBroken.
 func (s *session) transact(ctx context.Context, f fence, records []*kgo.Record) error {
+	// What was sent without an answer would be waited for as long as the broker is
+	// away.
+	stop := context.AfterFunc(ctx, s.client.Close)
+	defer stop()
 	if s.implicit {
 		s.settle(ctx)
 	}
@@ -96,10 +100,10 @@ func (s *session) transact(ctx context.Context, f fence, records []*kgo.Record) 
 		err = s.prove(ctx, f, records[0].Topic, records[0].Partition)
 	}
 	if err != nil {
-		return s.abort(err)
+		return s.abort(ctx, err)
 	}
 	if err := s.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		return s.abort(fmt.Errorf("commit: %w", err))
+		return s.abort(ctx, fmt.Errorf("commit: %w", err))
 	}
 	s.ended = time.Now()
 	return nil
@@ -125,8 +129,8 @@ func (s *session) settle(ctx context.Context) {
 }
 
 // abort undoes a transaction, unless err says that it is committed already.
-func (s *session) abort(err error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.config.TransactionTimeout)
+func (s *session) abort(ctx context.Context, err error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.config.TransactionTimeout)
 	defer cancel()
 	if undone := s.client.EndTransaction(ctx, kgo.TryAbort); undone != nil {
 		// What can't be undone here is when the next session opens.

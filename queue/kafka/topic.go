@@ -1,11 +1,11 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -56,12 +56,17 @@ func (t *Topic) settings() map[string]*string {
 		"delete.retention.ms":            strconv.FormatInt((24 * time.Hour).Milliseconds(), 10),
 		"unclean.leader.election.enable": "false",
 	}
-	maps.Copy(all, t.Settings)
-	values := make(map[string]*string, len(all))
-	for k, v := range all {
-		values[k] = &v
+	return withSettings(all, t.Settings)
+}
+
+// withSettings lets those of the user replace or join the usual ones.
+func withSettings(usual, users map[string]string) map[string]*string {
+	maps.Copy(usual, users)
+	all := make(map[string]*string, len(usual))
+	for k, v := range usual {
+		all[k] = &v
 	}
-	return values
+	return all
 }
 
 // CreateTopic makes the topic, with a compacted log, and changes nothing if it is
@@ -72,40 +77,37 @@ func CreateTopic(ctx context.Context, config Config, t Topic) error {
 	if err != nil {
 		return err
 	}
-	if t.Partitions == 0 {
-		t.Partitions = DefaultPartitions
-	}
-	if t.Replicas == 0 {
-		t.Replicas = DefaultReplicas
-	}
-	var wrong []error
-	if t.Partitions < 1 || t.Partitions > MaxPartitions {
-		wrong = append(wrong, &FieldError{Field: "Topic.Partitions", Value: strconv.Itoa(t.Partitions), Want: fmt.Sprintf("1 to %d, or 0 for %d", MaxPartitions, DefaultPartitions)})
-	}
-	if t.Replicas < 1 || t.Replicas > 99 {
-		wrong = append(wrong, &FieldError{Field: "Topic.Replicas", Value: strconv.Itoa(t.Replicas), Want: fmt.Sprintf("1 to 99, or 0 for %d", DefaultReplicas)})
-	}
-	if err := errors.Join(wrong...); err != nil {
+	t.Partitions = cmp.Or(t.Partitions, DefaultPartitions)
+	t.Replicas = cmp.Or(t.Replicas, DefaultReplicas)
+	w := complaints{in: "Topic"}
+	w.number("Partitions", int64(t.Partitions), 1, MaxPartitions)
+	w.number("Replicas", int64(t.Replicas), 1, 99)
+	if err := w.err(); err != nil {
 		return err
 	}
-	client, err := kgo.NewClient(c.options()...)
-	if err != nil {
-		return fmt.Errorf("kafka: create topic %s: client: %w", c.Topic, err)
-	}
-	defer client.Close()
-	_, err = kadm.NewClient(client).CreateTopic(ctx, int32(t.Partitions), int16(t.Replicas), t.settings(), c.Topic)
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("kafka: create topic %s: %w", c.Topic, err)
+	if err := createTopic(ctx, &c.Cluster, c.Topic, t.Partitions, t.Replicas, t.settings()); err != nil {
+		return err
 	}
 	_, err = checkTopic(ctx, &c)
 	return err
 }
 
-// ErrTopic says that a topic can't be the journal. The text says why.
-var ErrTopic = errors.New("kafka: the topic can't be a journal")
+// createTopic makes a topic, unless it is there.
+func createTopic(ctx context.Context, c *Cluster, topic string, partitions, replicas int, settings map[string]*string) error {
+	client, err := kgo.NewClient(c.options()...)
+	if err != nil {
+		return fmt.Errorf("kafka: create topic %s: client: %w", topic, err)
+	}
+	defer client.Close()
+	_, err = kadm.NewClient(client).CreateTopic(ctx, int32(partitions), int16(replicas), settings, topic)
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return fmt.Errorf("kafka: create topic %s: %w", topic, err)
+	}
+	return nil
+}
 
 // CheckTopic returns the number of partitions of the topic, or an error that wraps
-// ErrTopic if it is not there, or would lose what it is given: its log must be
+// [ErrUnfit] if it is not there, or would lose what it is given: its log must be
 // compacted, and nothing else, and must not go on from a replica that was not in
 // sync.
 func CheckTopic(ctx context.Context, config Config) (partitions int, err error) {
@@ -122,49 +124,71 @@ func checkTopic(ctx context.Context, c *Config) (partitions int, err error) {
 		return 0, fmt.Errorf("kafka: check topic %s: client: %w", c.Topic, err)
 	}
 	defer client.Close()
+	info, err := lookUp(ctx, client, c.Topic, "compact")
+	if err == nil && info.partitions > MaxPartitions {
+		err = fmt.Errorf("%w: %s has %d partitions: want at most %d", ErrUnfit, c.Topic, info.partitions, MaxPartitions)
+	}
+	return info.partitions, err
+}
+
+// ErrUnfit says that a topic can't be used for what it is named for. The text
+// says why.
+var ErrUnfit = errors.New("kafka: the topic is unfit")
+
+// topicInfo is what a topic is like.
+type topicInfo struct {
+	partitions   int
+	messageBytes int // of a batch
+}
+
+// lookUp returns what a topic is like, or an error that wraps ErrUnfit if it is not
+// there, is cleaned in another way than is wanted, or would lose what it is given.
+func lookUp(ctx context.Context, client *kgo.Client, topic, policy string) (info topicInfo, err error) {
 	admin := kadm.NewClient(client)
 	// One that was just made is not known to every broker at once.
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		partitions, err = countPartitions(ctx, admin, c.Topic)
+	for wait := 50 * time.Millisecond; ; wait *= 2 {
+		info.partitions, err = countPartitions(ctx, admin, topic)
 		if !errors.Is(err, kerr.UnknownTopicOrPartition) || wait > 800*time.Millisecond {
 			break
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return 0, fmt.Errorf("kafka: check topic %s: %w", c.Topic, context.Cause(ctx))
+		if !pause(ctx, wait) {
+			return info, fmt.Errorf("kafka: check topic %s: %w", topic, context.Cause(ctx))
 		}
 	}
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return 0, fmt.Errorf("%w: %s is not there: make it by CreateTopic", ErrTopic, c.Topic)
+		return info, fmt.Errorf("%w: %s is not there: it has to be created before", ErrUnfit, topic)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("kafka: check topic %s: %w", c.Topic, err)
+		return info, fmt.Errorf("kafka: check topic %s: %w", topic, err)
 	}
-	if partitions > MaxPartitions {
-		return 0, fmt.Errorf("%w: %s has %d partitions: want at most %d", ErrTopic, c.Topic, partitions, MaxPartitions)
+	described, err := admin.DescribeTopicConfigs(ctx, topic)
+	if err == nil && len(described) != 1 {
+		err = errors.New("the answer does not name it")
 	}
-	described, err := admin.DescribeTopicConfigs(ctx, c.Topic)
-	if err == nil && len(described) == 1 {
+	if err == nil {
 		err = described[0].Err
 	}
-	if err != nil || len(described) != 1 {
-		return 0, fmt.Errorf("kafka: check the settings of topic %s: %w", c.Topic, err)
+	if err != nil {
+		return info, fmt.Errorf("kafka: check the settings of topic %s: %w", topic, err)
 	}
 	for _, s := range described[0].Configs {
 		value := s.MaybeValue()
 		switch s.Key {
 		case "cleanup.policy":
-			if strings.TrimSpace(value) != "compact" {
-				return 0, fmt.Errorf("%w: %s has cleanup.policy %q: want compact, or it is deleted while it is needed", ErrTopic, c.Topic, value)
+			if strings.TrimSpace(value) != policy {
+				return info, fmt.Errorf("%w: %s has cleanup.policy %q: want %s, or records go while they are needed", ErrUnfit, topic, value, policy)
 			}
 		case "unclean.leader.election.enable":
 			if value == "true" {
-				return 0, fmt.Errorf("%w: %s has unclean.leader.election.enable true: want false, or what was acknowledged is lost", ErrTopic, c.Topic)
+				return info, fmt.Errorf("%w: %s has unclean.leader.election.enable true: want false, or what was acknowledged is lost", ErrUnfit, topic)
+			}
+		case "max.message.bytes":
+			if info.messageBytes, err = strconv.Atoi(value); err != nil {
+				return info, fmt.Errorf("kafka: check topic %s: max.message.bytes: %w", topic, err)
 			}
 		}
 	}
-	return partitions, nil
+	return info, nil
 }
 
 func countPartitions(ctx context.Context, admin *kadm.Client, topic string) (int, error) {
@@ -176,4 +200,14 @@ func countPartitions(ctx context.Context, admin *kadm.Client, topic string) (int
 	return len(d.Partitions), d.Err
 }
 
-func stack() []byte { return debug.Stack() }
+// pause waits for d, and reports whether ctx still lives.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -35,6 +35,8 @@ type writer struct {
 	mu      sync.Mutex
 	waiting []*writeRequest
 	closed  bool
+	ctx     context.Context // of transactions; ends when it is closed
+	cancel  context.CancelFunc
 	wake    chan struct{} // holds one sign that something waits, or that it is closed
 
 	session *session // with the brokers; the goroutine's. Nil: has to be made
@@ -59,7 +61,9 @@ type writeRequest struct {
 }
 
 func newWriter(c Config, group func() fence, failed func(error)) *writer {
-	return &writer{config: c, group: group, failed: failed, wake: make(chan struct{}, 1)}
+	w := &writer{config: c, group: group, failed: failed, wake: make(chan struct{}, 1)}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	return w
 }
 
 const (
@@ -120,7 +124,8 @@ func (w *writer) run() {
 	}
 }
 
-// close lets run end after the transaction under way.
+// close lets run end. The transaction under way, if there is one, is of those that
+// have not ended in time: it is cut off.
 func (w *writer) close() {
 	w.mu.Lock()
 	w.closed = true
@@ -130,6 +135,7 @@ func (w *writer) close() {
 	for _, r := range rest {
 		r.done <- errFenced
 	}
+	w.cancel()
 	w.signal()
 }
 
@@ -204,7 +210,7 @@ var errFenced = fmt.Errorf("%w: the group has given the partition away", queue.E
 // transact writes a batch in one transaction.
 func (w *writer) transact(f fence, batch []*writeRequest) error {
 	// The brokers undo it after TransactionTimeout: nothing is won by waiting longer.
-	ctx, cancel := context.WithTimeout(context.Background(), w.config.TransactionTimeout+5*time.Second)
+	ctx, cancel := context.WithTimeout(w.ctx, w.config.TransactionTimeout+5*time.Second)
 	defer cancel()
 	if w.session == nil {
 		s, err := openSession(ctx, &w.config)
