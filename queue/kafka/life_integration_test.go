@@ -198,7 +198,7 @@ func testLife(t *testing.T, r *rig, partitions int, within time.Duration, fragil
 // TestKill kills processes, stops some for longer than every timeout, and ends and
 // starts others.
 func TestKill(t *testing.T) {
-	testLife(t, newRealRig(t, 6), 6, 45*time.Second, false, func(f *family, all []*exec.Cmd, i int) {
+	testLife(t, newRealRig(t, 6), 6, 35*time.Second, false, func(f *family, all []*exec.Cmd, i int) {
 		switch rand.IntN(4) {
 		case 0, 1:
 			f.signal(all[i], syscall.SIGKILL)
@@ -218,7 +218,7 @@ func TestKill(t *testing.T) {
 
 // TestFragile breaks connections.
 func TestFragile(t *testing.T) {
-	testLife(t, newRealRig(t, 6), 6, 30*time.Second, true, func(f *family, all []*exec.Cmd, i int) {
+	testLife(t, newRealRig(t, 6), 6, 20*time.Second, true, func(f *family, all []*exec.Cmd, i int) {
 		if rand.IntN(3) == 0 {
 			f.signal(all[i], syscall.SIGKILL)
 			_ = all[i].Wait()
@@ -237,7 +237,7 @@ func TestBroker(t *testing.T) {
 	require.NoError(t, broker.Start(t.Context()))
 	t.Cleanup(broker.Kill)
 	t.Setenv("CANNEDOS_KAFKA", broker.Addr)
-	testLife(t, newRealRig(t, 6), 6, 30*time.Second, false, func(f *family, all []*exec.Cmd, i int) {
+	testLife(t, newRealRig(t, 6), 6, 25*time.Second, false, func(f *family, all []*exec.Cmd, i int) {
 		switch rand.IntN(3) {
 		case 0:
 			broker.Stop()

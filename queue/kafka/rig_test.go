@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -27,6 +28,11 @@ type rig struct {
 
 // newRig makes a cluster with a journal. It must be called within a bubble.
 func newRig(t *testing.T, partitions int, opts ...kfake.Opt) *rig {
+	return newRigAs(t, partitions, func(*Config) {}, opts...)
+}
+
+// newRigAs changes what all of the rig are configured with.
+func newRigAs(t *testing.T, partitions int, change func(*Config), opts ...kfake.Opt) *rig {
 	var network kfake.VirtualNetwork
 	cluster, err := kfake.NewCluster(append([]kfake.Opt{
 		kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(network.Listen),
@@ -35,6 +41,7 @@ func newRig(t *testing.T, partitions int, opts ...kfake.Opt) *rig {
 	require.NoError(t, err)
 	t.Cleanup(cluster.Close)
 	r := &rig{t: t, cluster: cluster, dial: network.DialContext, config: Config{Cluster: Cluster{Brokers: cluster.ListenAddrs(), Logger: testLog(t)}}}
+	change(&r.config)
 	r.createTopic(partitions)
 	return r
 }
@@ -43,6 +50,11 @@ func (r *rig) createTopic(partitions int) {
 	c := r.config
 	c.Client = []kgo.Opt{kgo.Dialer(r.dial)}
 	require.NoError(r.t, CreateTopic(r.t.Context(), c, Topic{Partitions: partitions, Replicas: 1}))
+}
+
+// textLog logs all there is.
+func textLog(to io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 func testLog(t testing.TB) *slog.Logger {
