@@ -287,7 +287,7 @@ func testHistory(t *testing.T, random *rand.Rand) {
 	}
 	keys := []kmsg.Key{kmsg.Produce, kmsg.TxnOffsetCommit, kmsg.EndTxn, kmsg.InitProducerID, kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Fetch, kmsg.Metadata, kmsg.FindCoordinator}
 	errs := []*kerr.Error{kerr.NotCoordinator, kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress, kerr.RequestTimedOut, kerr.NotEnoughReplicas, kerr.NotLeaderForPartition, kerr.UnknownServerError, kerr.ConcurrentTransactions, kerr.UnknownMemberID, kerr.RebalanceInProgress, kerr.IllegalGeneration, kerr.NetworkException}
-	for begun := time.Now(); time.Since(begun) < 5*time.Minute; {
+	for begun := time.Now(); time.Since(begun) < 2*time.Minute; {
 		time.Sleep(time.Duration(random.Int64N(int64(6 * time.Second))))
 		i := random.IntN(len(all))
 		p := all[i]
@@ -331,6 +331,6 @@ func testHistory(t *testing.T, random *rand.Rand) {
 	require.Empty(t, j.wrong)
 	requireAll(t, r.start(nil), j, partitions, resources)
 	t.Logf("%d moves, %d times taken over", j.moves, j.takeovers)
-	require.Greater(t, j.moves, 2000)
-	require.Greater(t, j.takeovers, 50)
+	require.Greater(t, j.moves, 1000)
+	require.Greater(t, j.takeovers, 20)
 }

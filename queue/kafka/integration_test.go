@@ -123,3 +123,68 @@ func BenchmarkPolls(b *testing.B) {
 	b.ReportMetric(float64(claims[len(claims)*99/100].Microseconds())/1000, "claim-p99-ms")
 	b.ReportMetric(float64(p.writer.transactions.Load()-before)/b.Elapsed().Seconds(), "transactions/s")
 }
+
+// BenchmarkTakeover cuts a process off that holds 100,000 resources in eight
+// partitions, each written some times before, and reports how long after its session
+// another one has read them all.
+func BenchmarkTakeover(b *testing.B) {
+	const partitions, resources, times = 8, 100_000, 5
+	for range b.N {
+		r := newRealRig(b, partitions)
+		first := r.start(nil)
+		var wg sync.WaitGroup
+		for n := range partitions {
+			q := first.part(b, n).Queue
+			wg.Go(func() {
+				s, err := q.Open(b.Context())
+				require.NoError(b, err)
+				const batch = 500
+				for i := 0; i < resources/partitions; i += batch {
+					var ms []queue.Message
+					for k := range batch {
+						ms = append(ms, messageOf("q", newResource(b, fmt.Sprintf("https://%d.example/a/path/of/usual/length?and=a&query=%d", n, i+k))))
+					}
+					require.NoError(b, s.Commit(b.Context(), nil, ms...))
+					owner := resource.NewOwner()
+					for k := range times {
+						ds, err := s.Receive(b.Context(), "q", batch)
+						require.NoError(b, err)
+						ms = ms[:0]
+						for _, d := range ds {
+							m := d.To("q", time.Time{})
+							if m.Resource.Owner = (resource.Owner{}); k%2 == 0 {
+								m.Resource.Claim(owner, time.Now(), time.Now().Add(time.Minute))
+							}
+							if k == times-1 {
+								m = d.To("done", time.Time{})
+							}
+							ms = append(ms, m)
+						}
+						require.NoError(b, s.Commit(b.Context(), ds, ms...))
+					}
+				}
+			})
+		}
+		wg.Wait()
+		second := r.start(nil)
+		time.Sleep(10 * time.Second) // it has joined
+		begun := time.Now()
+		first.cable.pull()
+		for n := range partitions {
+			q := second.part(b, n).Queue
+			_, err := q.Open(b.Context())
+			require.NoError(b, err)
+		}
+		took := time.Since(begun)
+		total := 0
+		for n := range partitions {
+			depths, err := second.part(b, n).Queue.(queue.Depther).Depths(b.Context())
+			require.NoError(b, err)
+			for _, d := range depths {
+				total += d.Waiting + d.Ready + d.Held
+			}
+		}
+		require.Equal(b, resources, total)
+		b.ReportMetric((took - second.config.SessionTimeout).Seconds(), "s-after-session")
+	}
+}
