@@ -166,10 +166,9 @@ func BenchmarkTakeover(b *testing.B) {
 			})
 		}
 		wg.Wait()
-		second := r.start(nil)
-		time.Sleep(10 * time.Second) // it has joined
 		begun := time.Now()
 		first.cable.pull()
+		second := r.start(nil)
 		for n := range partitions {
 			q := second.part(b, n).Queue
 			_, err := q.Open(b.Context())
