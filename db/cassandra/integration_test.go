@@ -46,7 +46,9 @@ func openStore(t testing.TB, c cassandra.Config) *cassandra.Store {
 
 func openStoreAs(t testing.TB, c cassandra.Config, s cassandra.Schema) *cassandra.Store {
 	t.Helper()
-	require.NoError(t, cassandra.CreateSchema(t.Context(), c, s))
+	patient := c // a busy node takes seconds to make a table
+	patient.Timeout = 30 * time.Second
+	require.NoError(t, cassandra.CreateSchema(t.Context(), patient, s))
 	store, err := cassandra.Open(t.Context(), c)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
