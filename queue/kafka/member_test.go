@@ -176,6 +176,7 @@ func TestFence(t *testing.T) {
 		b := r.start(nil)
 		b.wait(t, 1)
 		a.wait(t, 1)
+		time.Sleep(time.Minute) // the group comes to rest
 		require.Greater(t, a.present().generation, old.generation)
 
 		c := a.config
