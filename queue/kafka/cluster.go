@@ -46,6 +46,8 @@ func (c *Cluster) options(more ...kgo.Opt) []kgo.Opt {
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID("cannedos"),
 		kgo.WithLogger(clientLog{c.Logger}),
+		// Nobody asked for them, and a client that pushes some is slow to close.
+		kgo.DisableClientMetrics(),
 		// A broker that comes back should be noticed soon.
 		kgo.MetadataMinAge(250 * time.Millisecond),
 	}

@@ -218,10 +218,7 @@ func TestDeadTransaction(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, s.client.BeginTransaction())
 				require.NoError(t, s.client.ProduceSync(t.Context(), &kgo.Record{Topic: config.Topic, Partition: 0, Key: []byte("half"), Value: []byte("x")}).FirstErr())
-				go func() { // it isn't ended, and its connections stay open
-					<-t.Context().Done()
-					s.close()
-				}()
+				t.Cleanup(s.close) // it isn't ended, and its connections stay open
 				begun := time.Now()
 				a := r.start(func(config *Config) { config.Instance = c.instance })
 				open(t, a.part(t, 0))
