@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,8 +36,8 @@ type Cluster struct {
 	Logger *slog.Logger
 
 	// Client are further options of each client that is made, for what has no
-	// field here. They must leave groups, transactions, isolation, partitioner,
-	// acknowledgements and the size of batches alone.
+	// field here. They must leave groups and their instance ids, transactions,
+	// isolation, partitioner, acknowledgements and the size of batches alone.
 	Client []kgo.Opt
 }
 
@@ -83,6 +84,9 @@ func (c *complaints) cluster(cluster *Cluster) {
 	}
 	for i, b := range cluster.Brokers {
 		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
+			if at := strings.LastIndex(b, "@"); at >= 0 { // what is before may be a password
+				b = "[redacted]" + b[at:]
+			}
 			c.add(fmt.Sprintf("Brokers[%d]", i), fmt.Sprintf("%q", b), "host:port")
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/cannedos/cannedos/db"
@@ -35,7 +36,9 @@ type Config struct {
 	// that no other process has at the same time, such as the name of its machine.
 	// Group, a slash and Instance are the transactional id. A process that comes
 	// back under its name ends what it has left half written at once; else that
-	// takes TransactionTimeout, and up to ten seconds more. Empty: a random one.
+	// takes TransactionTimeout, and up to ten seconds more. Without a slash. Two that
+	// have the same one end each other's writes, until Serve of one or of both ends
+	// with [ErrInstance]. Empty: a random one.
 	Instance string
 
 	// SessionTimeout is how long a member may be silent before its partitions are
@@ -86,6 +89,9 @@ func (c Config) withDefaults() (Config, error) {
 	w.topic(c.Topic)
 	w.name("Group", c.Group)
 	w.name("Instance", c.Instance)
+	if strings.Contains(c.Instance, "/") {
+		w.add("Instance", fmt.Sprintf("%q", c.Instance), "no slash")
+	}
 	const most = 15 * time.Minute // transaction.max.timeout.ms, unless it was changed
 	w.wait("SessionTimeout", c.SessionTimeout, time.Second, most)
 	w.wait("StopTimeout", c.StopTimeout, time.Second, most)

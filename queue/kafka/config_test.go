@@ -30,6 +30,8 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		{Config{Cluster: good, Topic: ".."}, `Config.Topic: "..": want`},
 		{Config{Cluster: good, Group: strings.Repeat("g", 250)}, "Config.Group: "},
 		{Config{Cluster: good, Instance: "\xff"}, `Config.Instance: "\xff": want valid UTF-8`},
+		{Config{Cluster: good, Instance: "a/b"}, `Config.Instance: "a/b": want no slash`},
+		{Config{Cluster: Cluster{Brokers: []string{"u:secret@a:9092"}}}, `Config.Brokers[0]: "[redacted]@a:9092": want`},
 		{Config{Cluster: good, SessionTimeout: time.Millisecond}, "Config.SessionTimeout: 1ms: want 1s to 15m0s, or 0 for the default"},
 		{Config{Cluster: good, StopTimeout: -time.Second}, "Config.StopTimeout: -1s: want"},
 		{Config{Cluster: good, TransactionTimeout: time.Hour}, "Config.TransactionTimeout: 1h0m0s: want"},

@@ -23,9 +23,9 @@ type Partition struct {
 	Number, Count int
 
 	// Queue is what the partition holds: a queue.Durable. The first Open reads the
-	// partition. When the group has given the partition away every call returns
-	// queue.ErrFenced; the Member closes it when the function that got it has
-	// returned.
+	// partition. The Member closes it when the function that got it has returned, or
+	// the partition is lost: then every call returns queue.ErrClosed, or
+	// queue.ErrFenced, which is one.
 	Queue queue.Queue
 }
 
@@ -142,6 +142,9 @@ func (m *Member) Serve(ctx context.Context) error {
 		return ErrServing
 	}
 	count, err := m.awaitTopic(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -157,7 +160,7 @@ func (m *Member) Serve(ctx context.Context) error {
 	group, err := kgo.NewClient(m.config.options(
 		kgo.ConsumerGroup(m.config.Group),
 		kgo.ConsumeTopics(m.config.Topic),
-		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.Balancers(&balancer{GroupBalancer: kgo.CooperativeStickyBalancer(), member: m}),
 		kgo.SessionTimeout(m.config.SessionTimeout),
 		kgo.HeartbeatInterval(m.config.SessionTimeout/5),
 		kgo.RebalanceTimeout(m.config.StopTimeout+10*time.Second),
@@ -177,7 +180,15 @@ func (m *Member) Serve(ctx context.Context) error {
 	if gone := group.LeaveGroupContext(leaving); gone != nil {
 		m.config.Logger.Warn("the group was not left: it waits for the session timeout", "err", gone)
 	}
-	group.Close()
+	closed := make(chan struct{})
+	go func() { // it may have to wait for an answer that doesn't come
+		defer close(closed)
+		group.Close()
+	}()
+	select {
+	case <-closed:
+	case <-leaving.Done():
+	}
 	if why := context.Cause(m.ctx); ctx.Err() == nil {
 		err = errors.Join(why, err)
 	}
@@ -209,6 +220,42 @@ func (m *Member) present() fence {
 	defer m.mu.Unlock()
 	return m.fence
 }
+
+// balancer claims what this member holds, in the generation in which it was told so.
+// The client alone would claim what it had in the generation of its last attempt to
+// join: one that was expelled, and joins at a time when others join too, could claim
+// with the same right as the owner what it has lost, and be given it while that one
+// still writes.
+type balancer struct {
+	kgo.GroupBalancer
+	member *Member
+}
+
+// JoinGroupMetadata implements [kgo.GroupBalancer].
+func (b *balancer) JoinGroupMetadata(topics []string, _ map[string][]int32, _ int32) []byte {
+	claims, generation := b.member.claims()
+	return b.GroupBalancer.JoinGroupMetadata(topics, claims, generation)
+}
+
+// claims returns what this member holds, and since which generation.
+func (m *Member) claims() (topics map[string][]int32, generation int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var held []int32
+	for n, h := range m.holding {
+		if !h.lost() {
+			held = append(held, n)
+		}
+	}
+	if len(held) == 0 {
+		return nil, noGeneration
+	}
+	slices.Sort(held)
+	return map[string][]int32{m.config.Topic: held}, m.fence.generation
+}
+
+// noGeneration is that of a member that has been in none.
+const noGeneration = -1
 
 // capture notes the generation in which the group has told us what we hold. It is
 // called from the callbacks of the group alone, which come one after the other: so
@@ -254,7 +301,10 @@ func (m *Member) assigned(_ context.Context, client *kgo.Client, topics map[stri
 		}
 	}
 	for _, n := range numbers {
-		if m.closing || m.holding[n] != nil {
+		if int(n) >= m.count {
+			m.stop(fmt.Errorf("%w: %d when this process started, and there is a partition %d", ErrPartitions, m.count, n))
+		}
+		if m.closing || m.holding[n] != nil || int(n) >= m.count {
 			continue
 		}
 		h := m.newHolding(n)
@@ -356,10 +406,15 @@ func (h *holding) run(before *holding) {
 		m.mu.Unlock()
 		close(h.done)
 	}()
-	if before != nil {
-		<-before.done
-	}
 	log := m.config.Logger.With("partition", h.number)
+	if before != nil {
+		select {
+		case <-before.done:
+		default:
+			log.Warn("partition waits for what ran over it before")
+			<-before.done
+		}
+	}
 	log.Info("partition assigned")
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
 		begun := time.Now()
@@ -398,5 +453,7 @@ func (h *holding) once() (err error) {
 		}
 		err = errors.Join(err, q.Close())
 	}()
+	// Whoever looks at it after it is lost would see what it was.
+	defer context.AfterFunc(h.held, func() { _ = q.Close() })()
 	return m.serve(h.ctx, &Partition{Number: int(h.number), Count: m.count, Queue: q})
 }

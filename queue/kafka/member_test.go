@@ -11,7 +11,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/cannedos/cannedos/queue"
 	"github.com/cannedos/cannedos/resource"
@@ -199,6 +202,27 @@ func TestFence(t *testing.T) {
 	})
 }
 
+// TestWrittenAgain: a transaction that meets a new generation is undone, and written
+// again in the next one by the same Commit.
+func TestWrittenAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		a := r.start(nil)
+		s := open(t, a.part(t, 0))
+		for _, err := range []*kerr.Error{kerr.IllegalGeneration, kerr.RebalanceInProgress, kerr.UnknownMemberID} {
+			fault := r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Err: err, Count: 2})
+			res := newResource(t, "https://"+fmt.Sprint(err.Code)+".example/")
+			require.NoError(t, s.Commit(t.Context(), nil, messageOf("q", res)), "%v", err)
+			require.Equal(t, 2, fault.Hits())
+		}
+		a.stop()
+		<-a.ended
+		ds, err := open(t, r.start(nil).part(t, 0)).Receive(t.Context(), "q", 10)
+		require.NoError(t, err)
+		require.Len(t, ds, 3)
+	})
+}
+
 // TestDeadTransaction leaves a transaction open, as a process that is killed
 // within one. The next owner waits until the brokers have undone it, or, under the
 // same name, undoes it at once.
@@ -280,6 +304,24 @@ func TestPartitionsChanged(t *testing.T) {
 		_, err = b.part(t, 0).Queue.Open(t.Context())
 		require.ErrorIs(t, err, ErrPartitions)
 		require.ErrorContains(t, err, "it has 2, and 1 were counted")
+		<-b.ended
+		require.ErrorIs(t, b.err, ErrPartitions)
+	})
+}
+
+// TestPartitionsGrow while a member serves: it ends as soon as it is told.
+func TestPartitionsGrow(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		a := r.start(nil)
+		open(t, a.part(t, 0))
+		client, err := kgo.NewClient(kgo.SeedBrokers(r.config.Brokers...), kgo.Dialer(r.dial))
+		require.NoError(t, err)
+		defer client.Close()
+		_, err = kadm.NewClient(client).CreatePartitions(t.Context(), 2, DefaultTopic)
+		require.NoError(t, err)
+		<-a.ended
+		require.ErrorIs(t, a.err, ErrPartitions)
 	})
 }
 
@@ -345,7 +387,7 @@ func TestDeafFunction(t *testing.T) {
 		require.InDelta(t, DefaultStopTimeout.Seconds(), time.Since(begun).Seconds(), 2)
 		b := r.start(nil)
 		open(t, b.part(t, 0))
-		require.ErrorIs(t, s.Commit(t.Context(), nil, queue.Message{Queue: "a", Resource: newResource(t, "https://late.example/")}), queue.ErrFenced)
+		require.ErrorIs(t, s.Commit(t.Context(), nil, queue.Message{Queue: "a", Resource: newResource(t, "https://late.example/")}), queue.ErrClosed)
 		close(release)
 		synctest.Wait()
 	})

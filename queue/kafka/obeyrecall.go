@@ -48,7 +48,16 @@ func (o *obeying) readBefore(ctx context.Context, before int64) (map[resource.ID
 	if err != nil {
 		return nil, fmt.Errorf("kafka: recall orders: %w", err)
 	}
+	ends, err := o.admin.ListEndOffsets(ctx, o.config.Topic)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kafka: recall orders: %w", err)
+	}
 	start, _ := starts.Lookup(o.config.Topic, o.partition)
+	end, _ := ends.Lookup(o.config.Topic, o.partition)
+	before = min(before, end.Offset) // the topic may have been emptied
 	if start.Offset >= before {
 		return all, nil
 	}

@@ -40,8 +40,12 @@ func openSession(ctx context.Context, c *Config) (*session, error) {
 		versions.SetMaxKeyVersion(kmsg.EndTxn.Int16(), 4)
 		versions.SetMaxKeyVersion(kmsg.Produce.Int16(), 11)
 	}
+	// Older brokers would not look at the generation.
+	least := new(kversion.Versions)
+	least.SetMaxKeyVersion(kmsg.TxnOffsetCommit.Int16(), 3)
 	s.client, err = kgo.NewClient(c.options(
 		kgo.MaxVersions(versions),
+		kgo.MinVersions(least),
 		kgo.TransactionalID(c.transactionalID()),
 		kgo.TransactionTimeout(c.TransactionTimeout),
 		kgo.ConcurrentTransactionsBackoff(2*time.Millisecond),
@@ -82,25 +86,51 @@ func addsImplicitly(ctx context.Context, c *Config) (bool, error) {
 
 func (s *session) close() { s.client.Close() }
 
+// epoch is who writes a transaction, to the brokers.
+type epoch struct {
+	producer int64
+	epoch    int16
+}
+
+func (s *session) epoch(ctx context.Context) (e epoch, err error) {
+	e.producer, e.epoch, err = s.client.ProducerID(ctx)
+	if err != nil {
+		err = fmt.Errorf("producer id: %w", err)
+	}
+	return e, err
+}
+
 // transact writes records in one transaction. After errOutdated nothing was
 // written. After any other error the outcome is unknown; it may wrap errBroken.
-func (s *session) transact(ctx context.Context, f fence, records []*kgo.Record) error {
+func (s *session) transact(ctx context.Context, f fence, records []*kgo.Record) (err error) {
 	// What was sent without an answer would be waited for as long as the broker is
 	// away.
 	stop := context.AfterFunc(ctx, s.client.Close)
-	defer stop()
+	defer func() {
+		if !stop() {
+			err = errors.Join(errBroken, err, context.Cause(ctx))
+		}
+	}()
 	if s.implicit {
 		s.settle(ctx)
 	}
 	if err := s.client.BeginTransaction(); err != nil {
 		return fmt.Errorf("%w: begin: %w", errBroken, err)
 	}
-	err := s.client.ProduceSync(ctx, records...).FirstErr()
+	writer, err := s.epoch(ctx)
 	if err == nil {
-		err = s.prove(ctx, f, records[0].Topic, records[0].Partition)
+		err = s.client.ProduceSync(ctx, records...).FirstErr()
+	}
+	if err == nil {
+		err = s.prove(ctx, f, writer, records[0].Topic, records[0].Partition)
 	}
 	if err != nil {
 		return s.abort(ctx, err)
+	}
+	// The client may have taken another epoch meanwhile, with which what the first
+	// one wrote was undone.
+	if now, err := s.epoch(ctx); err != nil || now != writer {
+		return s.abort(ctx, fmt.Errorf("%w: the producer has changed within a transaction: %w", errBroken, err))
 	}
 	if err := s.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		return s.abort(ctx, fmt.Errorf("commit: %w", err))
@@ -116,6 +146,8 @@ func (s *session) settle(ctx context.Context) {
 	const enough = 50 * time.Millisecond // after that it is the broker's turn
 	req := kmsg.NewPtrDescribeTransactionsRequest()
 	req.TransactionalIDs = []string{s.config.transactionalID()}
+	ctx, cancel := context.WithDeadline(ctx, s.ended.Add(enough))
+	defer cancel()
 	for time.Since(s.ended) < enough {
 		resp, err := req.RequestWith(ctx, s.client)
 		if err != nil || len(resp.TransactionStates) != 1 || resp.TransactionStates[0].ErrorCode != 0 {
@@ -146,15 +178,11 @@ func (s *session) abort(ctx context.Context, err error) error {
 
 // prove has the coordinator of the group check that f is of the present
 // generation. The offset that it takes with the transaction means nothing.
-func (s *session) prove(ctx context.Context, f fence, topic string, partition int32) error {
-	id, epoch, err := s.client.ProducerID(ctx)
-	if err != nil {
-		return fmt.Errorf("producer id: %w", err)
-	}
+func (s *session) prove(ctx context.Context, f fence, writer epoch, topic string, partition int32) error {
 	if !s.implicit {
 		add := kmsg.NewPtrAddOffsetsToTxnRequest()
 		add.TransactionalID, add.Group = s.config.transactionalID(), s.config.Group
-		add.ProducerID, add.ProducerEpoch = id, epoch
+		add.ProducerID, add.ProducerEpoch = writer.producer, writer.epoch
 		err := s.patiently(ctx, func() (int16, error) {
 			resp, err := add.RequestWith(ctx, s.client)
 			if err != nil {
@@ -168,14 +196,14 @@ func (s *session) prove(ctx context.Context, f fence, topic string, partition in
 	}
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
 	req.TransactionalID, req.Group = s.config.transactionalID(), s.config.Group
-	req.ProducerID, req.ProducerEpoch = id, epoch
+	req.ProducerID, req.ProducerEpoch = writer.producer, writer.epoch
 	req.Generation, req.MemberID = f.generation, f.member
 	part := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 	part.Partition = partition
 	t := kmsg.NewTxnOffsetCommitRequestTopic()
 	t.Topic, t.Partitions = topic, append(t.Partitions, part)
 	req.Topics = append(req.Topics, t)
-	err = s.patiently(ctx, func() (int16, error) {
+	err := s.patiently(ctx, func() (int16, error) {
 		resp, err := req.RequestWith(ctx, s.client)
 		if err != nil {
 			return 0, err

@@ -104,7 +104,17 @@ func (s *store) Scan(ctx context.Context, _ string) iter.Seq2[db.Record, error] 
 			fail(err)
 			return
 		}
+		select { // few at a time: each holds a partition in memory twice
+		case s.holding.member.reading <- struct{}{}:
+			defer func() { <-s.holding.member.reading }()
+		case <-ctx.Done():
+			fail(context.Cause(ctx))
+			return
+		}
 		all, err := s.read(ctx, mark.Opening)
+		if errors.Is(err, ErrPartitions) {
+			s.holding.member.stop(err)
+		}
 		if err != nil {
 			fail(err)
 			return
@@ -129,12 +139,6 @@ func (s *store) read(ctx context.Context, opening string) (map[string][]byte, er
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.holding.held, func() { cancel(errFenced) })()
-	select { // few at a time: each holds a partition in memory twice
-	case s.holding.member.reading <- struct{}{}:
-		defer func() { <-s.holding.member.reading }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 	client, err := kgo.NewClient(s.config.options(
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{s.config.Topic: {s.holding.number: kgo.NewOffset().AtStart()}}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

@@ -34,7 +34,7 @@ type Topic struct {
 
 	// Replicas are copies of each partition, on different brokers. Zero:
 	// [DefaultReplicas]. All but one of them must be in sync for a write, if
-	// there are three or more.
+	// there are three or more; with two, one may be all there is.
 	Replicas int
 
 	// Settings are further ones of the topic, or others than the usual.
@@ -70,7 +70,7 @@ func withSettings(usual, users map[string]string) map[string]*string {
 }
 
 // CreateTopic makes the topic, with a compacted log, and changes nothing if it is
-// there. It is a step of its own, so that the processes need no right to create
+// there, whatever the number of its partitions. It is a step of its own, so that the processes need no right to create
 // topics. It ends with [CheckTopic].
 func CreateTopic(ctx context.Context, config Config, t Topic) error {
 	c, err := config.withDefaults()

@@ -221,7 +221,10 @@ func (w *writer) transact(f fence, batch []*writeRequest) error {
 	}
 	var records []*kgo.Record
 	for _, r := range batch {
-		records = append(records, r.records...)
+		for _, rec := range r.records {
+			again := *rec // the client leaves in a record what it has done with it
+			records = append(records, &again)
+		}
 	}
 	err := w.session.transact(ctx, f, records)
 	if err == nil {
