@@ -242,9 +242,11 @@ func (m *Member) claims() (topics map[string][]int32, generation int32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var held []int32
-	for n, h := range m.holding {
-		if !h.lost() {
-			held = append(held, n)
+	for _, all := range []map[int32]*holding{m.holding, m.ending} { // never in both, unless it is lost
+		for n, h := range all {
+			if !h.lost() {
+				held = append(held, n)
+			}
 		}
 	}
 	if len(held) == 0 {
@@ -356,6 +358,9 @@ func (m *Member) release(numbers []int32, why error) (late []int32) {
 	var all []*holding
 	for _, n := range numbers {
 		h := m.holding[n]
+		if h == nil && m.ending[n] != nil && !m.ending[n].lost() { // Serve is handing it over
+			h = m.ending[n]
+		}
 		if h == nil {
 			continue
 		}

@@ -163,6 +163,12 @@ func TestShared(t *testing.T) {
 		require.NoError(t, a.err)
 		b.wait(t, 6)
 		c.wait(t, 6)
+		b.stop()
+		d := r.startWith(nil, serve) // joins while b hands over, which takes it a while
+		<-b.ended
+		require.NoError(t, b.err)
+		c.wait(t, 6)
+		d.wait(t, 6)
 		for n := range partitions {
 			require.EqualValues(t, 1, holders[n].Load())
 		}
