@@ -26,8 +26,13 @@ func clients(t testing.TB, c cassandra.Config, timeout time.Duration) []db.DB {
 
 func requireDisturbed(t testing.TB, saw dbtest.Disturbed) {
 	t.Helper()
-	require.Greater(t, saw.Acknowledged, 20, "the store did something")
+	requireWorked(t, saw)
 	require.Positive(t, saw.Unknown, "the faults had an effect")
+}
+
+func requireWorked(t testing.TB, saw dbtest.Disturbed) {
+	t.Helper()
+	require.Greater(t, saw.Acknowledged, 20, "the store did something")
 	require.Greater(t, saw.Claims, 1, "leases changed hands")
 }
 
@@ -135,7 +140,8 @@ func TestNode(t *testing.T) {
 		}))
 	})
 	t.Run("Killed", func(t *testing.T) {
-		requireDisturbed(t, dbtest.Disturb(t, clients(t, c, 2*time.Second), func(ctx context.Context) {
+		// Whether a write is on its way at the one kill is a matter of chance.
+		requireWorked(t, dbtest.Disturb(t, clients(t, c, 2*time.Second), func(ctx context.Context) {
 			for begin := time.Now(); time.Since(begin) < seconds(4); {
 				wait(ctx, 2*time.Second)
 				node.Kill()
